@@ -1,0 +1,3 @@
+//! Hoop's daemon and command line, as a library so that tests and benchmarks can reach its parts.
+
+pub mod policy;

@@ -1,0 +1,412 @@
+//! Events: one fact each, as the kernel wrote it.
+//!
+//! Every event starts with a [`Header`]. Variable parts follow the fixed part without padding;
+//! [`Header::size`] is the length of both together.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::policy::Key;
+
+/// What every event starts with.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Header {
+    /// Number of the event on its CPU, from 1, taken before ring space is reserved.
+    pub sequence: u64,
+    /// `bpf_ktime_get_boot_ns()`.
+    pub boot_ns: u64,
+    /// Cgroup id of the tagged cgroup.
+    pub workload: u64,
+    /// Start of the process: `task_struct.start_boottime` of the thread group's leader,
+    /// nanoseconds since boot. 0 if the process is not known.
+    pub start_ns: u64,
+    /// Process id in the initial PID namespace. 0 if the process is not known.
+    pub tgid: u32,
+    /// Thread id in the initial PID namespace.
+    pub tid: u32,
+    /// A [`EventKind`] as a number.
+    pub kind: u16,
+    /// CPU that numbered the event.
+    pub cpu: u16,
+    /// Length of the whole event in bytes.
+    pub size: u32,
+}
+
+/// Kinds of event.
+#[repr(u16)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// [`ForkEvent`]
+    Fork = 1,
+    /// [`ExecEvent`]
+    Exec = 2,
+    /// [`ArgsEvent`]
+    Args = 3,
+    /// [`ExitEvent`]
+    Exit = 4,
+    /// [`NetEvent`]
+    Net = 5,
+    /// [`SocketEvent`]
+    Socket = 6,
+    /// [`MoveEvent`]
+    Move = 7,
+}
+
+impl EventKind {
+    /// The inverse of `self as u16`.
+    #[must_use]
+    pub const fn from_number(number: u16) -> Option<Self> {
+        Some(match number {
+            1 => Self::Fork,
+            2 => Self::Exec,
+            3 => Self::Args,
+            4 => Self::Exit,
+            5 => Self::Net,
+            6 => Self::Socket,
+            7 => Self::Move,
+            _ => return None,
+        })
+    }
+}
+
+/// A process and when it started.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ProcessKey {
+    /// `task_struct.start_boottime` of the leader, nanoseconds since boot.
+    pub start_ns: u64,
+    /// Process id in the initial PID namespace.
+    pub tgid: u32,
+    /// Keeps the size a multiple of eight.
+    pub reserved: u32,
+}
+
+/// A process was created. The header names the child.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ForkEvent {
+    /// What every event starts with.
+    pub header: Header,
+    /// The process that called fork.
+    pub parent: ProcessKey,
+}
+
+/// A process started to run a program. Followed by `path_len` bytes of path, `cwd_len` bytes of
+/// working directory and `args_len` bytes of arguments, each argument ended by a NUL.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ExecEvent {
+    /// What every event starts with.
+    pub header: Header,
+    /// The process's parent (`task_struct.real_parent`).
+    pub parent: ProcessKey,
+    /// Real, effective user and group ids in the initial user namespace.
+    pub uid: u32,
+    /// Real group id.
+    pub gid: u32,
+    /// Effective user id.
+    pub euid: u32,
+    /// Effective group id.
+    pub egid: u32,
+    /// Inode numbers of the namespaces: pid, net, mnt, user, uts, ipc, cgroup.
+    pub namespaces: [u32; 7],
+    /// `mm_struct.arg_end - arg_start`: bytes of the whole argument vector.
+    pub args_total: u32,
+    /// Bytes of arguments in this event. The rest follows in [`ArgsEvent`]s.
+    pub args_len: u16,
+    /// Bytes of path.
+    pub path_len: u16,
+    /// Bytes of working directory.
+    pub cwd_len: u16,
+    /// `EXEC_*` flags.
+    pub flags: u16,
+}
+
+/// The path is cut at its front.
+pub const EXEC_PATH_TRUNCATED: u16 = 1;
+/// The working directory is cut at its front.
+pub const EXEC_CWD_TRUNCATED: u16 = 2;
+/// The argument vector is longer than [`crate::limits::ARGS_BYTES`].
+pub const EXEC_ARGS_TRUNCATED: u16 = 4;
+/// Part of the arguments could not be read.
+pub const EXEC_ARGS_UNREADABLE: u16 = 8;
+
+/// More arguments of the exec that the same process reported last. Followed by `len` bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ArgsEvent {
+    /// What every event starts with.
+    pub header: Header,
+    /// Where in the argument vector the bytes belong.
+    pub offset: u32,
+    /// How many bytes follow.
+    pub len: u16,
+    /// 1 if this is the exec's last event.
+    pub last: u16,
+}
+
+/// A process ended.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ExitEvent {
+    /// What every event starts with.
+    pub header: Header,
+    /// `task_struct.exit_code` of the leader: a wait status as in wait(2).
+    pub status: u32,
+    /// Keeps the size a multiple of eight.
+    pub reserved: u32,
+}
+
+/// A destination was judged.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct NetEvent {
+    /// What every event starts with.
+    pub header: Header,
+    /// Where to.
+    pub destination: Key,
+    /// Where from; zero if it was not bound yet.
+    pub source: Key,
+    /// `bpf_get_socket_cookie()`.
+    pub cookie: u64,
+    /// Epoch of the policies that judged.
+    pub epoch: u64,
+    /// Number of the rule in the daemon's rule book.
+    pub rule: u32,
+    /// Inode number of the network namespace; 0 if it is not known.
+    pub netns: u32,
+    /// Port at the destination, host order.
+    pub destination_port: u16,
+    /// Port at the source, host order.
+    pub source_port: u16,
+    /// IANA protocol number.
+    pub protocol: u8,
+    /// A [`Hook`] as a number.
+    pub hook: u8,
+    /// A [`Verdict`] as a number.
+    pub verdict: u8,
+    /// A [`crate::policy::Mode`] as a number.
+    pub mode: u8,
+}
+
+/// A socket was asked for.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct SocketEvent {
+    /// What every event starts with.
+    pub header: Header,
+    /// Epoch of the policies that judged.
+    pub epoch: u64,
+    /// Number of the rule in the daemon's rule book.
+    pub rule: u32,
+    /// `AF_*`
+    pub family: u16,
+    /// `SOCK_*` without flags.
+    pub kind: u16,
+    /// Protocol.
+    pub protocol: u32,
+    /// A [`Hook`] as a number.
+    pub hook: u8,
+    /// A [`Verdict`] as a number.
+    pub verdict: u8,
+    /// A [`crate::policy::Mode`] as a number.
+    pub mode: u8,
+    /// Keeps the size a multiple of eight.
+    pub reserved: u8,
+}
+
+/// A process was moved into or out of a workload's cgroup. The header's workload is the one that
+/// the process belongs to: the new one if it entered, the old one if it left.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct MoveEvent {
+    /// What every event starts with.
+    pub header: Header,
+    /// Id of the cgroup that the process went to.
+    pub to: u64,
+    /// 1 if the process left its workload, 0 if it entered.
+    pub escaped: u64,
+}
+
+/// What was decided.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It happens.
+    Allow = 1,
+    /// It does not happen.
+    Deny = 2,
+    /// It happens; `enforce` would have denied it.
+    Shadow = 3,
+}
+
+impl Verdict {
+    /// The inverse of `self as u8`.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            1 => Self::Allow,
+            2 => Self::Deny,
+            3 => Self::Shadow,
+            _ => return None,
+        })
+    }
+}
+
+/// Where in the kernel a verdict was given.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// `BPF_CGROUP_INET4_CONNECT`
+    Connect4 = 1,
+    /// `BPF_CGROUP_INET6_CONNECT`
+    Connect6 = 2,
+    /// `BPF_CGROUP_UDP4_SENDMSG`
+    Sendmsg4 = 3,
+    /// `BPF_CGROUP_UDP6_SENDMSG`
+    Sendmsg6 = 4,
+    /// `BPF_CGROUP_INET_EGRESS`
+    Egress = 5,
+    /// `BPF_CGROUP_INET_SOCK_CREATE`
+    SockCreate = 6,
+}
+
+impl Hook {
+    /// The inverse of `self as u8`.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            1 => Self::Connect4,
+            2 => Self::Connect6,
+            3 => Self::Sendmsg4,
+            4 => Self::Sendmsg6,
+            5 => Self::Egress,
+            6 => Self::SockCreate,
+            _ => return None,
+        })
+    }
+
+    /// The name of the hook's program, as in records and in `doctor`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connect4 => "connect4",
+            Self::Connect6 => "connect6",
+            Self::Sendmsg4 => "sendmsg4",
+            Self::Sendmsg6 => "sendmsg6",
+            Self::Egress => "egress",
+            Self::SockCreate => "sock_create",
+        }
+    }
+}
+
+/// Why an event that was numbered did not reach the ring. The number is its index in the
+/// kernel's `LOST` map.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LossCause {
+    /// The ring had no space.
+    RingFull = 0,
+    /// The ring was past [`crate::limits::CONTROL_RING_RESERVED_FROM`] and the event was no denial.
+    ReservedForDenials = 1,
+}
+
+impl LossCause {
+    /// Every cause, in the order of their numbers.
+    pub const ALL: [Self; 2] = [Self::RingFull, Self::ReservedForDenials];
+
+    /// The cause in words, as in gap records.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RingFull => "ring full",
+            Self::ReservedForDenials => "reserved for denials",
+        }
+    }
+}
+
+/// Offsets of the kernel's struct members, from BTF, in bytes. The kernel programs read them as a
+/// global that the daemon sets before it loads them; no other offset is baked in.
+#[repr(C)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[expect(
+    missing_docs,
+    reason = "each field is named STRUCT_MEMBER after what it locates"
+)]
+pub struct Offsets {
+    pub task_struct_pid: u32,
+    pub task_struct_tgid: u32,
+    pub task_struct_start_boottime: u32,
+    pub task_struct_group_leader: u32,
+    pub task_struct_real_parent: u32,
+    pub task_struct_mm: u32,
+    pub task_struct_fs: u32,
+    pub task_struct_cred: u32,
+    pub task_struct_nsproxy: u32,
+    pub task_struct_signal: u32,
+    pub task_struct_exit_code: u32,
+    pub task_struct_cgroups: u32,
+    pub task_struct_thread_pid: u32,
+    pub signal_struct_live: u32,
+    pub css_set_dfl_cgrp: u32,
+    pub cgroup_kn: u32,
+    pub cgroup_level: u32,
+    /// `cgroup.ancestors` (Linux 6.1 and later), or 0.
+    pub cgroup_ancestors: u32,
+    /// `cgroup.ancestor_ids` (before Linux 6.1), or 0.
+    pub cgroup_ancestor_ids: u32,
+    pub kernfs_node_id: u32,
+    pub mm_struct_arg_start: u32,
+    pub mm_struct_arg_end: u32,
+    pub mm_struct_exe_file: u32,
+    pub file_f_path: u32,
+    pub fs_struct_pwd: u32,
+    pub fs_struct_root: u32,
+    pub path_mnt: u32,
+    pub path_dentry: u32,
+    pub dentry_d_parent: u32,
+    /// `dentry.d_name` is a `struct qstr`; this is the offset of `d_name.name`.
+    pub dentry_d_name_name: u32,
+    /// The offset of `d_name.len`.
+    pub dentry_d_name_len: u32,
+    pub vfsmount_mnt_root: u32,
+    /// `struct mount` embeds the `vfsmount` that a path points to.
+    pub mount_mnt: u32,
+    pub mount_mnt_parent: u32,
+    pub mount_mnt_mountpoint: u32,
+    pub cred_uid: u32,
+    pub cred_gid: u32,
+    pub cred_euid: u32,
+    pub cred_egid: u32,
+    pub cred_user_ns: u32,
+    pub nsproxy_uts_ns: u32,
+    pub nsproxy_ipc_ns: u32,
+    pub nsproxy_mnt_ns: u32,
+    pub nsproxy_net_ns: u32,
+    pub nsproxy_cgroup_ns: u32,
+    pub pid_level: u32,
+    pub pid_numbers: u32,
+    pub upid_size: u32,
+    pub upid_ns: u32,
+    pub pid_namespace_ns_inum: u32,
+    pub uts_namespace_ns_inum: u32,
+    pub ipc_namespace_ns_inum: u32,
+    pub mnt_namespace_ns_inum: u32,
+    pub net_ns_inum: u32,
+    pub user_namespace_ns_inum: u32,
+    pub cgroup_namespace_ns_inum: u32,
+}
+
+const _: () = {
+    assert!(size_of::<Header>() == 48);
+    assert!(size_of::<ProcessKey>() == 16);
+    assert!(size_of::<ForkEvent>() == 64);
+    assert!(size_of::<ExecEvent>() == 120);
+    assert!(size_of::<ArgsEvent>() == 56);
+    assert!(size_of::<ExitEvent>() == 56);
+    assert!(size_of::<NetEvent>() == 112);
+    assert!(size_of::<SocketEvent>() == 72);
+    assert!(size_of::<MoveEvent>() == 64);
+};

@@ -1,0 +1,11 @@
+//! Everything that crosses the boundary between the kernel programs and the daemon: the layout of
+//! events, the layout of compiled policy and the search over it, and the limits both sides share.
+//!
+//! Knows neither aya nor the agent. Every struct here is laid out in explicit integers without
+//! hidden padding; sizes are asserted at compile time.
+
+#![no_std]
+
+pub mod event;
+pub mod limits;
+pub mod policy;

@@ -1,0 +1,41 @@
+//! Bounds that the kernel programs need at compile time and the daemon enforces on input.
+
+/// Tagged cgroups at one time. The kernel's `WORKLOADS` map has this many entries.
+pub const MAX_WORKLOADS: u32 = 4096;
+
+/// Policies in force at one time.
+pub const MAX_POLICIES: u32 = 1024;
+
+/// Cells in the compiled table of all policies together, see [`crate::policy::Cell`]. One CIDR
+/// needs at most two, and every distinct set of rules a few more.
+pub const MAX_CELLS: u32 = 1 << 21;
+
+/// Steps of a binary search over [`MAX_CELLS`] cells.
+pub const SEARCH_STEPS: u32 = 22;
+
+/// Deepest level below the cgroup v2 root at which a cgroup can be tagged. Cgroups *below* a
+/// tagged one may be as deep as the kernel allows: the look-up goes from the root downward.
+pub const MAX_TAG_LEVEL: u32 = 63;
+
+/// Bytes of a path that an event carries (`PATH_MAX` of `include/uapi/linux/limits.h`).
+pub const PATH_BYTES: usize = 4096;
+
+/// Components of a path that the kernel side walks. A deeper path is flagged as truncated.
+pub const PATH_COMPONENTS: u32 = 256;
+
+/// Bytes of an argument vector that are recorded; beyond it the record says `truncated`.
+pub const ARGS_BYTES: u32 = 128 * 1024;
+
+/// Bytes of arguments in one event. Longer vectors arrive in chunks.
+pub const ARGS_CHUNK: usize = 4096;
+
+/// Size of the ring buffer for control events, in bytes. A power of two and a multiple of the
+/// page size, as `kernel/bpf/ringbuf.c` asks.
+pub const CONTROL_RING_BYTES: u32 = 8 << 20;
+
+/// Once this much of the control ring waits to be read, only denials are still written to it, so
+/// that a flood of allowed events cannot push a denial out of the record.
+pub const CONTROL_RING_RESERVED_FROM: u64 = CONTROL_RING_BYTES as u64 / 4 * 3;
+
+/// Processes inside workloads at one time whose identity the kernel side holds.
+pub const MAX_PROCESSES: u32 = 65_536;
