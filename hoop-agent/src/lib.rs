@@ -1,3 +1,4 @@
 //! Hoop's daemon and command line, as a library so that tests and benchmarks can reach its parts.
 
+pub mod kernel;
 pub mod policy;

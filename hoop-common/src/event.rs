@@ -363,7 +363,6 @@ pub struct Offsets {
     pub mm_struct_exe_file: u32,
     pub file_f_path: u32,
     pub fs_struct_pwd: u32,
-    pub fs_struct_root: u32,
     pub path_mnt: u32,
     pub path_dentry: u32,
     pub dentry_d_parent: u32,
@@ -397,6 +396,11 @@ pub struct Offsets {
     pub net_ns_inum: u32,
     pub user_namespace_ns_inum: u32,
     pub cgroup_namespace_ns_inum: u32,
+}
+
+impl Offsets {
+    /// No offset is known. The daemon never loads programs with it.
+    pub const ZERO: Self = zerocopy::transmute!([0u32; size_of::<Self>() / 4]);
 }
 
 const _: () = {

@@ -9,3 +9,4 @@
 pub mod event;
 pub mod limits;
 pub mod policy;
+pub mod state;

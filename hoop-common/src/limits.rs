@@ -21,7 +21,7 @@ pub const MAX_TAG_LEVEL: u32 = 63;
 pub const PATH_BYTES: usize = 4096;
 
 /// Components of a path that the kernel side walks. A deeper path is flagged as truncated.
-pub const PATH_COMPONENTS: u32 = 256;
+pub const PATH_COMPONENTS: u32 = 64;
 
 /// Bytes of an argument vector that are recorded; beyond it the record says `truncated`.
 pub const ARGS_BYTES: u32 = 128 * 1024;

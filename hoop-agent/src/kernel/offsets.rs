@@ -1,0 +1,76 @@
+//! The struct members that the kernel programs read.
+
+use hoop_common::event::Offsets;
+
+use super::btf::{Btf, BtfError};
+
+/// Looks every offset up.
+///
+/// # Errors
+///
+/// When the running kernel lacks one of them. Nothing is guessed.
+pub fn find(btf: &Btf) -> Result<Offsets, BtfError> {
+    let at = |name: &str, member: &str| btf.offset_of(name, member);
+    // Linux 6.1 replaced the ids by pointers.
+    let (ancestors, ancestor_ids) = match at("cgroup", "ancestors") {
+        Ok(offset) => (offset, 0),
+        Err(_) => (0, at("cgroup", "ancestor_ids")?),
+    };
+    Ok(Offsets {
+        task_struct_pid: at("task_struct", "pid")?,
+        task_struct_tgid: at("task_struct", "tgid")?,
+        task_struct_start_boottime: at("task_struct", "start_boottime")?,
+        task_struct_group_leader: at("task_struct", "group_leader")?,
+        task_struct_real_parent: at("task_struct", "real_parent")?,
+        task_struct_mm: at("task_struct", "mm")?,
+        task_struct_fs: at("task_struct", "fs")?,
+        task_struct_cred: at("task_struct", "cred")?,
+        task_struct_nsproxy: at("task_struct", "nsproxy")?,
+        task_struct_signal: at("task_struct", "signal")?,
+        task_struct_exit_code: at("task_struct", "exit_code")?,
+        task_struct_cgroups: at("task_struct", "cgroups")?,
+        task_struct_thread_pid: at("task_struct", "thread_pid")?,
+        signal_struct_live: at("signal_struct", "live")?,
+        css_set_dfl_cgrp: at("css_set", "dfl_cgrp")?,
+        cgroup_kn: at("cgroup", "kn")?,
+        cgroup_level: at("cgroup", "level")?,
+        cgroup_ancestors: ancestors,
+        cgroup_ancestor_ids: ancestor_ids,
+        kernfs_node_id: at("kernfs_node", "id")?,
+        mm_struct_arg_start: at("mm_struct", "arg_start")?,
+        mm_struct_arg_end: at("mm_struct", "arg_end")?,
+        mm_struct_exe_file: at("mm_struct", "exe_file")?,
+        file_f_path: at("file", "f_path")?,
+        fs_struct_pwd: at("fs_struct", "pwd")?,
+        path_mnt: at("path", "mnt")?,
+        path_dentry: at("path", "dentry")?,
+        dentry_d_parent: at("dentry", "d_parent")?,
+        dentry_d_name_name: at("dentry", "d_name.name")?,
+        dentry_d_name_len: at("dentry", "d_name.len")?,
+        vfsmount_mnt_root: at("vfsmount", "mnt_root")?,
+        mount_mnt: at("mount", "mnt")?,
+        mount_mnt_parent: at("mount", "mnt_parent")?,
+        mount_mnt_mountpoint: at("mount", "mnt_mountpoint")?,
+        cred_uid: at("cred", "uid")?,
+        cred_gid: at("cred", "gid")?,
+        cred_euid: at("cred", "euid")?,
+        cred_egid: at("cred", "egid")?,
+        cred_user_ns: at("cred", "user_ns")?,
+        nsproxy_uts_ns: at("nsproxy", "uts_ns")?,
+        nsproxy_ipc_ns: at("nsproxy", "ipc_ns")?,
+        nsproxy_mnt_ns: at("nsproxy", "mnt_ns")?,
+        nsproxy_net_ns: at("nsproxy", "net_ns")?,
+        nsproxy_cgroup_ns: at("nsproxy", "cgroup_ns")?,
+        pid_level: at("pid", "level")?,
+        pid_numbers: at("pid", "numbers")?,
+        upid_size: btf.size_of("upid")?,
+        upid_ns: at("upid", "ns")?,
+        pid_namespace_ns_inum: at("pid_namespace", "ns.inum")?,
+        uts_namespace_ns_inum: at("uts_namespace", "ns.inum")?,
+        ipc_namespace_ns_inum: at("ipc_namespace", "ns.inum")?,
+        mnt_namespace_ns_inum: at("mnt_namespace", "ns.inum")?,
+        net_ns_inum: at("net", "ns.inum")?,
+        user_namespace_ns_inum: at("user_namespace", "ns.inum")?,
+        cgroup_namespace_ns_inum: at("cgroup_namespace", "ns.inum")?,
+    })
+}

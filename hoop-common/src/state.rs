@@ -1,0 +1,34 @@
+//! State that the daemon and the kernel programs keep together.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// What changes for all workloads at once. The daemon stores each word whole.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct State {
+    /// The epoch in force, see [`crate::policy::Epoch`].
+    pub epoch: u64,
+    /// Bit `n` is set if a workload's cgroup is at level `n`. 0: there is no workload.
+    pub levels: u64,
+    /// The load of the process programs that reports. While one daemon takes over from another
+    /// two loads are attached, and only the one whose number stands here acts.
+    pub generation: u64,
+}
+
+/// A process of a workload, by tgid.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ProcessEntry {
+    /// Cgroup id of the workload that the process belongs to.
+    pub workload: u64,
+    /// Start of the process in clock ticks of 10 ms, the resolution that the daemon has when it
+    /// enters processes that were there first. Tells an entry from one of a reused pid.
+    pub start_ticks: u64,
+    /// 1 once the process was seen outside its workload.
+    pub escaped: u64,
+}
+
+const _: () = {
+    assert!(size_of::<State>() == 24);
+    assert!(size_of::<ProcessEntry>() == 24);
+};

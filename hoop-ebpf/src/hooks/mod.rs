@@ -1,0 +1,49 @@
+//! One file per hook: a thin entry that the kernel calls, and a `try_` function that decides.
+
+pub mod cgroup_move;
+pub mod connect4;
+pub mod connect6;
+pub mod egress;
+pub mod exec;
+pub mod exit;
+pub mod fork;
+pub mod sendmsg4;
+pub mod sendmsg6;
+pub mod sock_create;
+
+/// Return values of cgroup programs.
+const DENY: i32 = 0;
+const PASS: i32 = 1;
+
+/// What a decision means to the kernel.
+#[inline(always)]
+fn answer(decision: Option<crate::verdict::Decision>) -> i32 {
+    match decision {
+        Some(decision) if !decision.passes() => DENY,
+        _ => PASS,
+    }
+}
+
+/// The address that a v4 hook was called with.
+#[inline(always)]
+fn user_address_v4(ctx: *mut aya_ebpf::bindings::bpf_sock_addr) -> hoop_common::policy::Key {
+    // SAFETY: the program's context, read volatile so that loads are not merged.
+    hoop_common::policy::Key::from_v4(u32::from_be(unsafe {
+        core::ptr::read_volatile(&raw const (*ctx).user_ip4)
+    }))
+}
+
+/// The address that a v6 hook was called with.
+#[inline(always)]
+fn user_address_v6(ctx: *mut aya_ebpf::bindings::bpf_sock_addr) -> hoop_common::policy::Key {
+    let word = |n: usize| {
+        // SAFETY: as above; `n` is below 4.
+        u64::from(u32::from_be(unsafe {
+            core::ptr::read_volatile((&raw const (*ctx).user_ip6).cast::<u32>().add(n))
+        }))
+    };
+    hoop_common::policy::Key {
+        hi: word(0) << 32 | word(1),
+        lo: word(2) << 32 | word(3),
+    }
+}
