@@ -1,11 +1,12 @@
 //! The daemon sees the cgroup tree as the kernel has it. Needs root.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read, Seek};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use hoop_agent::workload::cgroup::{CgroupError, CgroupRoot};
@@ -14,7 +15,6 @@ use hoop_agent::workload::procfs::ProcessSnapshot;
 use hoop_agent::workload::selector::Selector;
 use hoop_agent::workload::watch::{CgroupChange, CgroupWatch};
 use nix::poll::{PollFd, PollFlags, poll};
-use std::os::fd::AsFd;
 use tokio::time::timeout;
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -61,22 +61,32 @@ impl Scratch {
 
     /// Waits until no process is left in the cgroup: the kernel says so by `cgroup.events`.
     fn wait_until_empty(&self) -> anyhow::Result<()> {
-        let events = fs::File::open(self.root.full_path(&self.path).join("cgroup.events"))?;
-        while self.root.populated(&self.path)? {
+        let start = Instant::now();
+        let mut events = fs::File::open(self.root.full_path(&self.path).join("cgroup.events"))?;
+        loop {
+            // Reading arms the poll.
+            let mut content = String::new();
+            events.rewind()?;
+            events.read_to_string(&mut content)?;
+            if content.contains("populated 0") {
+                return Ok(());
+            }
+            anyhow::ensure!(start.elapsed() < DEADLINE, "{} stays populated", self.path);
             let mut polled = [PollFd::new(events.as_fd(), PollFlags::POLLPRI)];
             match poll(&mut polled, 1000_u16) {
                 Ok(_) | Err(nix::Error::EINTR) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if let Err(error) = self.root.remove(&self.path) {
-            eprintln!("cannot clean up: {error}");
+        let emptied = self.wait_until_empty();
+        let removed = self.root.remove(&self.path);
+        if emptied.is_err() || removed.is_err() {
+            eprintln!("cannot clean up: {emptied:?} {removed:?}");
         }
     }
 }
@@ -90,7 +100,7 @@ impl Drop for Waiting {
     }
 }
 
-fn is_not_found<T>(result: Result<T, CgroupError>) -> bool {
+fn is_not_found<T>(result: &Result<T, CgroupError>) -> bool {
     matches!(result, Err(CgroupError::NotFound { .. }))
 }
 
@@ -107,7 +117,7 @@ fn paths_and_ids_translate_both_ways() -> anyhow::Result<()> {
 
     scratch.root.remove(&scratch.below("a")?)?;
     assert_eq!(scratch.root.path_of(id)?, None);
-    assert!(is_not_found(scratch.root.id(&nested)));
+    assert!(is_not_found(&scratch.root.id(&nested)));
     scratch.root.remove(&nested)?;
     Ok(())
 }
@@ -135,7 +145,9 @@ fn processes_of_nested_cgroups_are_the_workloads() -> anyhow::Result<()> {
     assert_eq!(seen.arguments, b"sleep\x00600\0");
 
     drop((outer, inner));
-    scratch.wait_until_empty()
+    scratch.wait_until_empty()?;
+    assert!(!scratch.root.populated(&scratch.path)?);
+    Ok(())
 }
 
 #[test]
@@ -153,8 +165,7 @@ fn threaded_cgroups_give_their_processes() -> anyhow::Result<()> {
         process.0.id().to_string(),
     )?;
     assert_eq!(scratch.root.processes(&threaded)?, [process.0.id()]);
-    drop(process);
-    scratch.wait_until_empty()
+    Ok(())
 }
 
 #[test]
@@ -217,7 +228,6 @@ fn a_burst_beyond_the_queue_is_found_whole() -> anyhow::Result<()> {
         assert!(found.is_empty());
         let (a, b) = (scratch.below("a")?, scratch.below("b")?);
         for _ in 0..=queue / 2 {
-            // Equal events in a row become one, so names alternate.
             fs::create_dir(scratch.root.full_path(&a))?;
             fs::remove_dir(scratch.root.full_path(&a))?;
         }
@@ -239,6 +249,6 @@ fn depth_costs_neither_stack_nor_time() -> anyhow::Result<()> {
     assert_eq!(scratch.root.subtree_ids(&scratch.path)?.len(), DEPTH + 1);
     assert!(scratch.root.processes(&scratch.path)?.is_empty());
     scratch.root.remove(&scratch.below("deep")?)?;
-    assert!(is_not_found(scratch.root.id(&deep)));
+    assert!(is_not_found(&scratch.root.id(&deep)));
     Ok(())
 }

@@ -198,6 +198,10 @@ impl SockDiag {
     /// Destroys a socket: the program sees `ECONNABORTED`, a TCP peer a reset. A socket that is
     /// gone already is no error. The cookie decides which socket is meant.
     ///
+    /// A UDP socket is told once and loses its peer, but stays open and can be used again. Linux
+    /// up to 6.18 cannot destroy MPTCP connections; one whose subflows, which are listed as TCP,
+    /// are all destroyed ends after `net.mptcp.close_timeout`, 60 s if nobody changed it.
+    ///
     /// # Errors
     /// [`SockDiagError::NoDestroy`], [`SockDiagError::Hidden`], [`SockDiagError::Io`].
     pub fn destroy(&mut self, socket: &Socket) -> Result<(), SockDiagError> {
