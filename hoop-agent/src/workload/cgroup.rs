@@ -16,7 +16,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use thiserror::Error;
 
 use super::path::CgroupPath;
-use super::walk::{Step, Walk, is_gone, open_beneath};
+use super::walk::{Step, Walk, is_gone, is_no_cgroup, open_beneath};
 use crate::eintr::retry;
 
 /// The id of the root cgroup: the first inode of every kernfs tree (`kernfs_create_root`).
@@ -300,11 +300,12 @@ impl CgroupRoot {
             .any(|line| line == b"populated 1"))
     }
 
-    /// A walk over `path` (empty for the root) and everything below it. `None` if it is gone.
+    /// A walk over `path` (empty for the root) and everything below it. `None` if no cgroup is
+    /// there.
     pub(super) fn walk(&self, path: &str) -> nix::Result<Option<Walk>> {
         match open_beneath(self.dir.as_fd(), path.as_bytes()) {
             Ok(dir) => Ok(Some(Walk::new(dir, path.as_bytes()))),
-            Err(errno) if is_gone(errno) => Ok(None),
+            Err(errno) if is_gone(errno) || is_no_cgroup(errno) => Ok(None),
             Err(errno) => Err(errno),
         }
     }
@@ -348,8 +349,8 @@ impl CgroupRoot {
     fn error(&self, action: &'static str, path: &CgroupPath, errno: Errno) -> CgroupError {
         let path = path.clone();
         match errno {
-            Errno::ELOOP | Errno::EXDEV | Errno::ENOTDIR => CgroupError::Escapes { path },
             Errno::EBUSY => CgroupError::Busy { path },
+            errno if is_no_cgroup(errno) => CgroupError::Escapes { path },
             errno if is_gone(errno) => CgroupError::NotFound { path },
             errno => self.io(action, path.as_str(), errno),
         }
@@ -496,9 +497,28 @@ fn unescape(field: &[u8]) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::path::PathBuf;
 
-    use super::Mounts;
+    use super::{CgroupError, CgroupPath, CgroupRoot, Mounts};
+
+    #[test]
+    fn links_lead_nowhere() -> anyhow::Result<()> {
+        let dir = tempfile::tempdir()?;
+        fs::create_dir_all(dir.path().join("real/below"))?;
+        std::os::unix::fs::symlink("real", dir.path().join("link"))?;
+        let root = CgroupRoot::open_dir(dir.path().to_path_buf())?;
+        assert!(root.id(&CgroupPath::parse("/real/below")?).is_ok());
+        for path in ["/link", "/link/below"] {
+            let path = CgroupPath::parse(path)?;
+            let refused = root.id(&path);
+            assert!(matches!(refused, Err(CgroupError::Escapes { .. })));
+            let made = root.create(&CgroupPath::parse(&format!("{path}/new"))?);
+            assert!(matches!(made, Err(CgroupError::Escapes { .. })));
+        }
+        assert_eq!(fs::read_dir(dir.path().join("real/below"))?.count(), 0);
+        Ok(())
+    }
 
     #[test]
     fn finds_v2_beside_v1() {

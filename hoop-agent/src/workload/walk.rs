@@ -51,6 +51,11 @@ pub(super) fn is_gone(errno: Errno) -> bool {
     matches!(errno, Errno::ENOENT | Errno::ENODEV)
 }
 
+/// Whether an error says that something else is in the place of a cgroup: a link or another mount.
+pub(super) fn is_no_cgroup(errno: Errno) -> bool {
+    matches!(errno, Errno::ENOTDIR | Errno::ELOOP | Errno::EXDEV)
+}
+
 /// What the walk did.
 pub(super) enum Step {
     /// It went into a cgroup: [`Walk::dir`] and [`Walk::path`] are its.
@@ -125,10 +130,7 @@ impl Walk {
                     self.entered = true;
                     return Ok(Some(Step::Entered));
                 }
-                // Gone, or not a cgroup: a link or a mount that someone put over one.
-                Err(errno)
-                    if is_gone(errno)
-                        || matches!(errno, Errno::ENOTDIR | Errno::ELOOP | Errno::EXDEV) => {}
+                Err(errno) if is_gone(errno) || is_no_cgroup(errno) => {}
                 Err(errno) => return Err(errno.into()),
             }
         }

@@ -324,7 +324,6 @@ impl CgroupWatch {
                 if let Some(watch) = node.watch.take() {
                     self.unwatch(&watch);
                 }
-                self.forget_below(path);
                 Ok(false)
             }
             (false, false) => Ok(false),
