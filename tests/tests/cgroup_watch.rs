@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -139,7 +140,15 @@ fn processes_of_nested_cgroups_are_the_workloads() -> anyhow::Result<()> {
     let busy = scratch.root.remove(&scratch.path);
     assert!(matches!(busy, Err(CgroupError::Busy { .. })), "{busy:?}");
 
-    let seen = ProcessSnapshot::read(inner.0.id()).context("the process is there")?;
+    // `spawn` returns before the kernel has set up the new program's arguments.
+    let start = Instant::now();
+    let seen = loop {
+        let seen = ProcessSnapshot::read(inner.0.id()).context("the process is there")?;
+        if seen.arguments.starts_with(b"sleep") || start.elapsed() > DEADLINE {
+            break seen;
+        }
+        thread::yield_now();
+    };
     assert_eq!(seen.cgroup.as_deref(), Some(nested.as_str().as_ref()));
     assert_eq!(seen.parent, std::process::id());
     assert_eq!(seen.arguments, b"sleep\x00600\0");
@@ -200,6 +209,19 @@ fn the_watch_follows_cgroups() -> anyhow::Result<()> {
         let changes = timeout(DEADLINE, watch.next()).await??;
         let path_of_late = path.clone();
         assert_eq!(changes, [CgroupChange::Found { path, id }]);
+
+        // Removed and made again before anyone looks: another cgroup.
+        scratch.root.remove(&path_of_late)?;
+        let id_again = scratch.root.create(&path_of_late)?;
+        let mut changes = Vec::new();
+        while changes.len() < 2 {
+            changes.extend(timeout(DEADLINE, watch.next()).await??);
+        }
+        let path = path_of_late.clone();
+        let gone = CgroupChange::Gone { path, id };
+        let path = path_of_late.clone();
+        let id = id_again;
+        assert_eq!(changes, [gone, CgroupChange::Found { path, id }]);
 
         scratch.root.remove(&path_of_late)?;
         let changes = timeout(DEADLINE, watch.next()).await??;

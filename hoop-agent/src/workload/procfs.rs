@@ -97,7 +97,8 @@ impl StartTicks {
 }
 
 impl ProcessSnapshot {
-    /// Reads a process. `None` if there is no such process, or none any more.
+    /// Reads a process. `None` if there is no such process, or none any more. In the middle of an
+    /// exec, arguments can still be missing.
     #[must_use]
     pub fn read(pid: u32) -> Option<Self> {
         let process = Process::new(i32::try_from(pid).ok()?).ok()?;
@@ -249,8 +250,11 @@ fn cgroup_v2(content: &[u8]) -> Option<OsString> {
 mod tests {
     use std::ffi::OsStr;
     use std::fs;
+    use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::PermissionsExt;
     use std::process::{Child, Command, Stdio};
+    use std::thread;
+    use std::time::{Duration, Instant};
 
     use super::{ProcessSnapshot, StartTicks, Stat, cgroup_v2};
 
@@ -305,7 +309,7 @@ mod tests {
         let program = dir.path().join("sleep (deleted)");
         fs::copy("/bin/sleep", &program)?;
         fs::set_permissions(&program, fs::Permissions::from_mode(0o700))?;
-        // The first argument is not UTF-8 and the vector longer than what is kept.
+        // More arguments than are kept.
         let child = loop {
             let started = Command::new(&program)
                 .args(["600"].into_iter().chain([&*"0".repeat(100_000); 2]))
@@ -318,6 +322,12 @@ mod tests {
             }
         };
         let read = || ProcessSnapshot::read(child.0.id());
+        // `spawn` returns before the kernel has set up the new program's arguments.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while read().is_none_or(|it| !it.arguments.starts_with(program.as_os_str().as_bytes())) {
+            assert!(Instant::now() < deadline, "exec takes too long");
+            thread::yield_now();
+        }
         let program_of = |process: Option<ProcessSnapshot>| {
             process
                 .and_then(|process| process.executable)
