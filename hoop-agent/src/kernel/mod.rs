@@ -2,7 +2,9 @@
 
 pub mod btf;
 pub mod load;
+pub mod netns;
 pub mod offsets;
 pub mod pins;
+pub mod sock_diag;
 pub mod state;
 mod sys;

@@ -1,0 +1,8 @@
+//! Workloads: the cgroup tree, which cgroups are tagged, and the processes in them.
+
+pub mod cgroup;
+pub mod path;
+pub mod procfs;
+pub mod selector;
+mod walk;
+pub mod watch;
