@@ -171,18 +171,25 @@ struct Active<'s> {
     ranks: BTreeSet<usize>,
     /// Sum over `ranks` of a random number for each.
     id: u128,
-    random: [RandomState; 2],
+    /// The random number of every rank. Even, so that the lowest bit of `id` is free for the
+    /// family.
+    tokens: Vec<u128>,
 }
 
 impl<'s> Active<'s> {
     fn new(shapes: &'s [usize]) -> Self {
         let count = shapes.iter().max().map_or(0, |last| last + 1);
+        let random = [RandomState::new(), RandomState::new()];
+        let token = |rank: usize| {
+            let [hi, lo] = random.each_ref().map(|random| random.hash_one(rank));
+            (u128::from(hi) << 64 | u128::from(lo)) & !1
+        };
         Self {
             shapes,
             by_shape: vec![BTreeSet::new(); count],
             ranks: BTreeSet::new(),
             id: 0,
-            random: [RandomState::new(), RandomState::new()],
+            tokens: (0..shapes.len()).map(token).collect(),
         }
     }
 
@@ -200,18 +207,12 @@ impl<'s> Active<'s> {
         }
         if let Some(rank) = before {
             self.ranks.remove(&rank);
-            self.id = self.id.wrapping_sub(self.token(rank));
+            self.id = self.id.wrapping_sub(self.tokens[rank]);
         }
         if let Some(rank) = after {
             self.ranks.insert(rank);
-            self.id = self.id.wrapping_add(self.token(rank));
+            self.id = self.id.wrapping_add(self.tokens[rank]);
         }
-    }
-
-    /// Even, so that the lowest bit of `id` is free for the family.
-    fn token(&self, rank: usize) -> u128 {
-        let [hi, lo] = self.random.each_ref().map(|random| random.hash_one(rank));
-        (u128::from(hi) << 64 | u128::from(lo)) & !1
     }
 }
 

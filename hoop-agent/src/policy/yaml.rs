@@ -103,11 +103,11 @@ fn document<'a>(
     let mut root = None;
     while let Some(event) = parser.next_event() {
         let (event, span) = event.map_err(|error| Malformed {
-            position: position(error.marker()),
+            position: place(error.marker()),
             message: format!("not valid YAML: {}", error.info()),
             help: "check indentation, quotes and brackets here and on the line before",
         })?;
-        let position = position(&span.start);
+        let position = place(&span.start);
         let refuse = |message: &str, help| Malformed {
             position,
             message: message.to_owned(),
@@ -181,7 +181,7 @@ fn document<'a>(
     Ok(None)
 }
 
-fn position(marker: &Marker) -> Position {
+fn place(marker: &Marker) -> Position {
     let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     Position {
         line: number(marker.line()),
