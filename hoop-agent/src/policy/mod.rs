@@ -1,1 +1,24 @@
-//! Policy.
+//! Policy: from the file to the tables that the kernel searches.
+//!
+//! `load` reads and checks files, [`compile::compile`] turns policies into tables, and
+//! [`explain::explain`] answers for one destination without them. Apart from reading files,
+//! everything here is pure.
+
+pub mod book;
+pub mod compile;
+mod dead;
+mod diagnostic;
+pub mod explain;
+mod fields;
+mod load;
+pub mod model;
+mod source;
+mod sweep;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+mod yaml;
+
+pub use diagnostic::{Diagnostic, Diagnostics, Position};
+pub use load::load;

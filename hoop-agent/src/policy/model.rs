@@ -1,0 +1,274 @@
+//! Policies as the rest of the agent sees them: validated, nothing left to check.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+
+use globset::GlobMatcher;
+use hoop_common::policy::{Mode, SocketKind};
+use ipnet::IpNet;
+
+use super::diagnostic::Position;
+
+/// The rule that answers when no rule of the file matches.
+pub const DEFAULT_RULE: &str = "default";
+/// The rule that answers for everything in `observe` mode.
+pub const OBSERVE_RULE: &str = "observe";
+/// The rule that answers for kinds of socket.
+pub const SOCKETS_RULE: &str = "builtin/sockets";
+/// The rule that answers for packets that hide their destination.
+pub const OPAQUE_RULE: &str = "builtin/opaque";
+
+/// Why [`DEFAULT_RULE`] denies.
+pub const DEFAULT_BECAUSE: &str = "no rule allows it";
+/// Why [`SOCKETS_RULE`] denies.
+pub const SOCKETS_BECAUSE: &str = "not in sockets.allow";
+/// Why [`OPAQUE_RULE`] denies.
+pub const OPAQUE_BECAUSE: &str = "hides its destination";
+
+/// IANA protocol numbers that the policy language has words for.
+pub(super) const ICMP: u8 = 1;
+pub(super) const TCP: u8 = 6;
+pub(super) const UDP: u8 = 17;
+pub(super) const ICMPV6: u8 = 58;
+
+/// What an identity may do.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// `metadata.name`: unique among the policies of an epoch.
+    pub name: String,
+    /// The SPIFFE ID of its workloads.
+    pub identity: String,
+    /// The human or service that the workloads act for.
+    pub on_behalf_of: Option<String>,
+    /// Which cgroups it tags. Empty when cgroups are only tagged by hand.
+    pub cgroups: Vec<CgroupPattern>,
+    /// How it acts.
+    pub mode: Mode,
+    /// Where its workloads may send packets.
+    pub egress: Egress,
+    /// Bit set of [`SocketKind::bit`]: which kinds of socket its workloads may open.
+    pub sockets: u32,
+    /// Whether the file states `sockets`; if not, [`DEFAULT_SOCKETS`] holds.
+    pub sockets_stated: bool,
+    /// Whether it may be installed on a kernel that cannot enforce all of it.
+    pub allow_degraded: bool,
+    /// The file it was read from.
+    pub file: PathBuf,
+    /// Where its name stands in that file.
+    pub position: Position,
+}
+
+impl Policy {
+    /// Whether the policy tags the cgroup with this path, relative to the cgroup v2 mount and
+    /// starting with `/`. The root cgroup is never tagged.
+    #[must_use]
+    pub fn matches_cgroup(&self, path: &str) -> bool {
+        self.cgroups.iter().any(|cgroup| cgroup.matches(path))
+    }
+
+    /// The rules in the order in which they are asked: deny before allow, then as written.
+    pub fn rules_by_precedence(&self) -> impl Iterator<Item = &Rule> {
+        let of = |action| {
+            self.egress
+                .rules
+                .iter()
+                .filter(move |rule| rule.action == action)
+        };
+        of(Action::Deny).chain(of(Action::Allow))
+    }
+}
+
+/// A glob over cgroup paths.
+#[derive(Clone, Debug)]
+pub struct CgroupPattern {
+    /// The glob as written.
+    pub text: String,
+    /// The glob compiled: `*` and `?` stay within one path component, `**` does not.
+    pub matcher: GlobMatcher,
+    /// Where it stands in the policy's file.
+    pub position: Position,
+}
+
+impl CgroupPattern {
+    /// Whether the pattern matches this path.
+    #[must_use]
+    pub fn matches(&self, path: &str) -> bool {
+        path.len() > 1 && self.matcher.is_match(path)
+    }
+
+    /// The deepest directory that every match lies below, for a watcher to begin at: `/hoop` for
+    /// `/hoop/copilot-*`, `/` for `/copilot`.
+    #[must_use]
+    pub fn literal_prefix(&self) -> &str {
+        let literal = self
+            .text
+            .find(['*', '?', '[', '{', '\\'])
+            .unwrap_or(self.text.len());
+        match self.text[..literal].rfind('/') {
+            None | Some(0) => "/",
+            Some(end) => &self.text[..end],
+        }
+    }
+}
+
+/// Where workloads may send packets.
+///
+/// A policy file that leaves `egress` out denies every destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Egress {
+    /// What happens to destinations that no rule matches.
+    pub default: Action,
+    /// The rules, in file order.
+    pub rules: Vec<Rule>,
+}
+
+/// What a rule does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Action {
+    /// Lets it happen.
+    Allow,
+    /// Does not.
+    Deny,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+        })
+    }
+}
+
+/// One rule: every destination whose address, protocol and port all match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Unique within the policy.
+    pub name: String,
+    /// What it does.
+    pub action: Action,
+    /// Why. Never empty in a deny rule; may be empty in an allow rule.
+    pub because: String,
+    /// The addresses, v4-mapped ones as IPv4. `None` matches every address. An IPv6 network never
+    /// matches an IPv4 address, even where it would contain its v4-mapped form.
+    pub cidrs: Option<Vec<IpNet>>,
+    /// The ports. Empty matches every port, and protocols that have none.
+    pub ports: Vec<PortRange>,
+    /// The protocols.
+    pub protocol: Protocol,
+    /// Where its name stands in the policy's file.
+    pub position: Position,
+}
+
+/// Ports from `first` to `last`, both included, 1 to 65535.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortRange {
+    /// The lowest port.
+    pub first: u16,
+    /// The highest port, at least `first`.
+    pub last: u16,
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last {
+            write!(f, "{}", self.first)
+        } else {
+            write!(f, "{}-{}", self.first, self.last)
+        }
+    }
+}
+
+/// Which protocols a rule is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// TCP and UDP: an allow rule that names none, and every rule that has ports but names none
+    /// (or `any`), because ports exist only there.
+    Transport,
+    /// Every protocol: `any` without ports, and a deny rule that names neither protocol nor port.
+    Any,
+    /// ICMP towards IPv4 addresses, ICMPv6 towards IPv6 addresses.
+    Icmp,
+    /// One protocol, by its IANA number.
+    Number(u8),
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Transport => f.write_str("tcp, udp"),
+            Self::Any => f.write_str("any"),
+            Self::Icmp => f.write_str("icmp"),
+            Self::Number(number) => f.write_str(&protocol_name(number)),
+        }
+    }
+}
+
+/// Kinds of socket that a policy allows when it does not state `sockets`: TCP, UDP, Unix and
+/// netlink (which the C library needs to list addresses).
+pub const DEFAULT_SOCKETS: u32 = SocketKind::Tcp.bit()
+    | SocketKind::Udp.bit()
+    | SocketKind::Unix.bit()
+    | SocketKind::Netlink.bit();
+
+/// Every kind of socket, as a bit set.
+pub const ALL_SOCKETS: u32 = (1 << SocketKind::ALL.len()) - 1;
+
+/// The word for a kind of socket in `sockets.allow`.
+#[must_use]
+pub fn socket_name(kind: SocketKind) -> &'static str {
+    match kind {
+        SocketKind::Tcp => "tcp",
+        SocketKind::Udp => "udp",
+        SocketKind::Unix => "unix",
+        SocketKind::Icmp => "icmp",
+        SocketKind::Raw => "raw",
+        SocketKind::OtherInet => "other-inet",
+        SocketKind::Netlink => "netlink",
+        SocketKind::Packet => "packet",
+        SocketKind::Vsock => "vsock",
+        SocketKind::Alg => "alg",
+        SocketKind::Other => "other",
+    }
+}
+
+/// The word for a mode in `spec.mode`.
+#[must_use]
+pub fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Observe => "observe",
+        Mode::Shadow => "shadow",
+        Mode::Enforce => "enforce",
+    }
+}
+
+/// The word for a protocol, or its number where the policy language has no word.
+#[must_use]
+pub fn protocol_name(number: u8) -> String {
+    match number {
+        ICMP => "icmp".to_owned(),
+        TCP => "tcp".to_owned(),
+        UDP => "udp".to_owned(),
+        ICMPV6 => "icmpv6".to_owned(),
+        _ => number.to_string(),
+    }
+}
+
+/// Whether the policy language knows ports of this protocol.
+#[must_use]
+pub fn has_ports(protocol: u8) -> bool {
+    matches!(protocol, TCP | UDP)
+}
+
+/// The address that a destination is judged by: a v4-mapped IPv6 address is the IPv4 address, and
+/// the unspecified addresses are loopback, because the kernel delivers them to this host
+/// (`ip_route_output_key_hash_rcu`, `tcp_v6_connect`).
+#[must_use]
+pub fn judged_address(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        address => address,
+    }
+}

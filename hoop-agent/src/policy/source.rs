@@ -1,0 +1,585 @@
+//! Policy files to policies, and every problem in them with its place and the next step.
+
+use std::path::Path;
+
+use globset::GlobMatcher;
+use hoop_common::policy::{Mode, SocketKind};
+use ipnet::IpNet;
+
+use super::dead::dead_rules;
+use super::diagnostic::{Diagnostic, Diagnostics, Position};
+use super::fields::{self, StatedProtocol, Wrong};
+use super::model::{
+    Action, CgroupPattern, DEFAULT_RULE, DEFAULT_SOCKETS, Egress, OBSERVE_RULE, Policy, PortRange,
+    Protocol, Rule, has_ports, socket_name,
+};
+use super::yaml::{self, Node, Value};
+
+const API_VERSION: &str = "hoop.dev/v1alpha1";
+const KIND: &str = "WorkloadPolicy";
+
+/// Problems listed per file; more are only counted.
+const MAX_PROBLEMS: usize = 1000;
+
+/// One document of a file. What is there, even when the document as a whole has problems, so that
+/// documents can be compared.
+#[derive(Default)]
+pub(super) struct Document {
+    pub(super) name: Option<(String, Position)>,
+    pub(super) cgroups: Vec<CgroupPattern>,
+    /// Absent if the document has problems.
+    pub(super) policy: Option<Policy>,
+}
+
+/// Reads the documents of one file.
+pub(super) fn read(path: &Path, text: &str) -> (Vec<Document>, Diagnostics) {
+    let (nodes, malformed) = yaml::documents(text);
+    let mut reader = Reader {
+        path,
+        problems: Diagnostics::default(),
+        count: 0,
+    };
+    for problem in malformed {
+        reader.refuse(problem.position, problem.message, problem.help);
+    }
+    if nodes.is_empty() && reader.count == 0 {
+        let help = "write a policy, or remove the file";
+        reader.refuse(
+            Position { line: 1, column: 1 },
+            "the file has no policy",
+            help,
+        );
+    }
+    let documents = nodes.iter().map(|node| reader.document(node)).collect();
+    (documents, reader.finish())
+}
+
+struct Reader<'p> {
+    path: &'p Path,
+    problems: Diagnostics,
+    count: usize,
+}
+
+/// A mapping whose keys are known.
+struct Fields<'n, 'a> {
+    position: Position,
+    entries: Vec<(&'n str, &'n Node<'a>)>,
+}
+
+impl<'n, 'a> Fields<'n, 'a> {
+    fn get(&self, key: &str) -> Option<&'n Node<'a>> {
+        self.entries
+            .iter()
+            .find(|entry| entry.0 == key)
+            .map(|entry| entry.1)
+    }
+}
+
+impl Reader<'_> {
+    fn document(&mut self, node: &Node<'_>) -> Document {
+        let before = self.count;
+        let mut document = Document::default();
+        let policy = self.policy(node, &mut document);
+        if self.count > before {
+            return document;
+        }
+        // Whether a rule can apply is only to be seen once all of them are right.
+        if let Some(policy) = &policy {
+            self.report_dead_rules(policy);
+        }
+        if self.count == before {
+            document.policy = policy;
+        }
+        document
+    }
+
+    fn policy(&mut self, node: &Node<'_>, document: &mut Document) -> Option<Policy> {
+        let root = self.fields(
+            node,
+            "a policy",
+            &["apiVersion", "kind", "metadata", "spec"],
+        )?;
+        self.constant(&root, "apiVersion", API_VERSION);
+        self.constant(&root, "kind", KIND);
+
+        if let Some(metadata) = self.required(&root, "metadata", "metadata: { name: NAME }")
+            && let Some(metadata) = self.fields(metadata, "`metadata`", &["name"])
+            && let Some(node) = self.required(&metadata, "name", "name: NAME")
+        {
+            document.name = self
+                .checked(node, "`name`", fields::name)
+                .map(|name| (name.to_owned(), node.position));
+        }
+
+        let spec = self.required(&root, "spec", "spec: with identity, mode and egress")?;
+        let spec = self.fields(
+            spec,
+            "`spec`",
+            &[
+                "identity",
+                "onBehalfOf",
+                "workloads",
+                "mode",
+                "egress",
+                "exec",
+                "sockets",
+                "capture",
+                "masking",
+                "allowDegraded",
+            ],
+        )?;
+        for (key, help) in [
+            (
+                "exec",
+                "remove `exec`; every exec is recorded, none is denied",
+            ),
+            ("capture", "remove `capture`; payload is not read yet"),
+            (
+                "masking",
+                "remove `masking`; nothing that needs it is captured yet",
+            ),
+        ] {
+            if let Some(node) = spec.get(key) {
+                self.refuse(node.position, format!("`{key}` is not supported yet"), help);
+            }
+        }
+
+        let identity = self
+            .required(
+                &spec,
+                "identity",
+                "identity: spiffe://example.org/agents/NAME",
+            )
+            .and_then(|node| self.checked(node, "`identity`", fields::spiffe_id));
+        let on_behalf_of = spec
+            .get("onBehalfOf")
+            .and_then(|node| self.checked(node, "`onBehalfOf`", fields::line));
+        document.cgroups = self.workloads(&spec);
+        let mode = self
+            .required(
+                &spec,
+                "mode",
+                "mode: enforce, or shadow or observe; it is never assumed",
+            )
+            .and_then(|node| {
+                const MODES: [(&str, Mode); 3] = [
+                    ("observe", Mode::Observe),
+                    ("shadow", Mode::Shadow),
+                    ("enforce", Mode::Enforce),
+                ];
+                self.word(node, "mode", &MODES)
+            });
+        let egress = match spec.get("egress") {
+            Some(node) => self.egress(node),
+            None => Some(Egress {
+                default: Action::Deny,
+                rules: Vec::new(),
+            }),
+        };
+        let sockets = spec.get("sockets").map(|node| self.sockets(node));
+        let allow_degraded = spec
+            .get("allowDegraded")
+            .and_then(|node| self.word(node, "value", &[("true", true), ("false", false)]));
+
+        let (name, position) = document.name.clone()?;
+        Some(Policy {
+            name,
+            identity: identity?.to_owned(),
+            on_behalf_of: on_behalf_of.map(str::to_owned),
+            cgroups: document.cgroups.clone(),
+            mode: mode?,
+            egress: egress?,
+            sockets: sockets.unwrap_or(DEFAULT_SOCKETS),
+            sockets_stated: sockets.is_some(),
+            allow_degraded: allow_degraded.unwrap_or(false),
+            file: self.path.to_owned(),
+            position,
+        })
+    }
+
+    fn workloads(&mut self, spec: &Fields<'_, '_>) -> Vec<CgroupPattern> {
+        let mut patterns = Vec::new();
+        let Some(node) = spec.get("workloads") else {
+            return patterns;
+        };
+        for item in self.list(node, "`workloads`", "`- cgroup: /hoop/NAME-*`") {
+            if let Some(item) = self.fields(item, "a workload", &["cgroup"])
+                && let Some(node) = self.required(&item, "cgroup", "cgroup: /hoop/NAME-*")
+                && let Some((text, matcher)) = self.cgroup(node)
+            {
+                patterns.push(CgroupPattern {
+                    text,
+                    matcher,
+                    position: node.position,
+                });
+            }
+        }
+        patterns
+    }
+
+    fn cgroup(&mut self, node: &Node<'_>) -> Option<(String, GlobMatcher)> {
+        let text = self.text(node, "`cgroup`")?;
+        let matcher = self.sound(node, fields::cgroup_glob(text))?;
+        Some((text.to_owned(), matcher))
+    }
+
+    fn sockets(&mut self, node: &Node<'_>) -> u32 {
+        let mut sockets = 0;
+        let example = "allow: [tcp, udp, unix]";
+        if let Some(fields) = self.fields(node, "`sockets`", &["allow"])
+            && let Some(allow) = self.required(&fields, "allow", example)
+        {
+            let kinds = SocketKind::ALL.map(|kind| (socket_name(kind), kind));
+            for item in self.list(allow, "`allow`", "[tcp, udp, unix]") {
+                if let Some(kind) = self.word(item, "kind of socket", &kinds) {
+                    sockets |= kind.bit();
+                }
+            }
+        }
+        sockets
+    }
+
+    fn egress(&mut self, node: &Node<'_>) -> Option<Egress> {
+        let fields = self.fields(node, "`egress`", &["default", "allow", "deny"])?;
+        let actions = [("allow", Action::Allow), ("deny", Action::Deny)];
+        let default = self
+            .required(&fields, "default", "default: deny")
+            .and_then(|node| self.word(node, "default", &actions));
+        let mut rules: Vec<Rule> = Vec::new();
+        let mut names = std::collections::HashMap::new();
+        // In file order, whichever list stands first.
+        for &(key, node) in &fields.entries {
+            let Some(&(_, action)) = actions.iter().find(|action| action.0 == key) else {
+                continue;
+            };
+            let example = "`- { name: NAME, cidrs: [192.0.2.0/24], ports: [443] }`";
+            for item in self.list(node, &format!("`{key}`"), example) {
+                let rule = self.rule(item, action);
+                let Some((name, position)) = rule.0 else {
+                    continue;
+                };
+                if let Some(first) = names.insert(name.clone(), position) {
+                    self.refuse(
+                        position,
+                        format!("a second rule has the name `{name}`"),
+                        format!("rename one of them; the first is at {first}"),
+                    );
+                }
+                rules.extend(rule.1);
+            }
+        }
+        Some(Egress {
+            default: default?,
+            rules,
+        })
+    }
+
+    /// The rule's name and place, and the rule if all of it is right.
+    fn rule(
+        &mut self,
+        node: &Node<'_>,
+        action: Action,
+    ) -> (Option<(String, Position)>, Option<Rule>) {
+        let known = ["name", "cidrs", "hosts", "ports", "protocol", "because"];
+        let Some(fields) = self.fields(node, "a rule", &known) else {
+            return (None, None);
+        };
+        let name_node = self.required(&fields, "name", "name: NAME");
+        let position = name_node.map_or(fields.position, |node| node.position);
+        let name = name_node
+            .and_then(|node| self.rule_name(node))
+            .map(str::to_owned);
+
+        if let Some(node) = fields.get("hosts") {
+            let help = "name the addresses in `cidrs`";
+            self.refuse(node.position, "`hosts` is not supported yet", help);
+        }
+        let because = match fields.get("because") {
+            Some(node) => self.checked(node, "`because`", fields::line),
+            None if action == Action::Deny => {
+                let help = "add `because: REASON`; whoever is denied is told it";
+                self.refuse(position, "a deny rule has no `because`", help);
+                None
+            }
+            None => Some(""),
+        };
+        let cidrs = fields.get("cidrs").map(|node| self.cidrs(node));
+        let ports = fields.get("ports").map(|node| self.ports(node));
+        let protocol = fields.get("protocol").map(|node| {
+            let text = self.text(node, "`protocol`")?;
+            self.sound(node, fields::protocol(text))
+        });
+
+        if cidrs.is_none() && ports.is_none() && protocol.is_none() && fields.get("hosts").is_none()
+        {
+            self.refuse(
+                position,
+                "the rule names no destination",
+                "add `cidrs`, `ports` or `protocol`; for everything, set `default`",
+            );
+        }
+        let has_port_list = ports.is_some();
+        let protocol = match protocol {
+            Some(None) => None,
+            None if has_port_list || action == Action::Allow => Some(Protocol::Transport),
+            None => Some(Protocol::Any),
+            Some(Some(StatedProtocol::Any)) if has_port_list => Some(Protocol::Transport),
+            Some(Some(StatedProtocol::Any)) => Some(Protocol::Any),
+            Some(Some(StatedProtocol::Number(number))) if has_ports(number) || !has_port_list => {
+                Some(Protocol::Number(number))
+            }
+            Some(Some(StatedProtocol::Icmp)) if !has_port_list => Some(Protocol::Icmp),
+            Some(Some(_)) => {
+                let at = fields.get("ports").map_or(position, |node| node.position);
+                let help = "remove `ports`, or use protocol tcp or udp";
+                self.refuse(at, "the rule has ports, and its protocol has none", help);
+                None
+            }
+        };
+        let rule = (|| {
+            Some(Rule {
+                name: name.clone()?,
+                action,
+                because: because?.to_owned(),
+                cidrs,
+                ports: ports.unwrap_or_default(),
+                protocol: protocol?,
+                position,
+            })
+        })();
+        (name.map(|name| (name, position)), rule)
+    }
+
+    fn rule_name<'n>(&mut self, node: &'n Node<'_>) -> Option<&'n str> {
+        let text = self.text(node, "`name`")?;
+        if [DEFAULT_RULE, OBSERVE_RULE].contains(&text) || text.starts_with("builtin/") {
+            let help = "use another name; records use this one for what no rule decides";
+            self.refuse(
+                node.position,
+                format!("the rule name `{text}` is reserved"),
+                help,
+            );
+            return None;
+        }
+        self.sound(node, fields::name(text))?;
+        Some(text)
+    }
+
+    fn cidrs(&mut self, node: &Node<'_>) -> Vec<IpNet> {
+        let items = self.filled(node, "`cidrs`", "[192.0.2.0/24]");
+        let mut cidrs = Vec::with_capacity(items.len());
+        for item in items {
+            if let Some(text) = self.text(item, "a CIDR") {
+                cidrs.extend(self.sound(item, fields::cidr(text)));
+            }
+        }
+        cidrs
+    }
+
+    fn ports(&mut self, node: &Node<'_>) -> Vec<PortRange> {
+        let mut ports = Vec::new();
+        for item in self.filled(node, "`ports`", "[443, \"8000-8999\"]") {
+            if let Some(text) = self.text(item, "a port") {
+                ports.extend(self.sound(item, fields::ports(text)));
+            }
+        }
+        ports
+    }
+
+    fn report_dead_rules(&mut self, policy: &Policy) {
+        const NAMED: usize = 3;
+        for dead in dead_rules(policy, MAX_PROBLEMS) {
+            let name = |rule: &&Rule| format!("`{}` (line {})", rule.name, rule.position.line);
+            let mut names: Vec<_> = dead.shadowed_by.iter().take(NAMED).map(name).collect();
+            let more = dead.shadowed_by.len().saturating_sub(NAMED);
+            if more > 0 {
+                names.push(format!("{more} more"));
+            }
+            let decides = if dead.shadowed_by.len() == 1 {
+                "decides"
+            } else {
+                "decide"
+            };
+            self.refuse(
+                dead.rule.position,
+                format!(
+                    "the rule `{}` can never apply: {} {decides} every destination of it",
+                    dead.rule.name,
+                    names.join(", "),
+                ),
+                "remove it, or narrow what stands before it; deny goes before allow, \
+                 and earlier rules before later ones",
+            );
+        }
+    }
+}
+
+/// Nodes of every kind.
+impl Reader<'_> {
+    fn fields<'n, 'a>(
+        &mut self,
+        node: &'n Node<'a>,
+        what: &str,
+        known: &[&str],
+    ) -> Option<Fields<'n, 'a>> {
+        let Value::Mapping(items) = &node.value else {
+            self.refuse(
+                node.position,
+                format!("{what} must be a mapping, found {}", node.describe()),
+                format!("write keys and values; the keys are {}", known.join(", ")),
+            );
+            return None;
+        };
+        let mut fields = Fields {
+            position: node.position,
+            entries: Vec::new(),
+        };
+        for pair in items.chunks_exact(2) {
+            let (key, value) = (&pair[0], &pair[1]);
+            let text = match &key.value {
+                Value::Scalar { text, .. } => &**text,
+                _ => "",
+            };
+            if !known.contains(&text) {
+                self.refuse(
+                    key.position,
+                    format!("unknown key `{}` in {what}", text.escape_debug()),
+                    format!("the keys are {}", known.join(", ")),
+                );
+            } else if fields.get(text).is_some() {
+                self.refuse(
+                    key.position,
+                    format!("duplicate key `{text}` in {what}"),
+                    "keep one of the two",
+                );
+            } else {
+                fields.entries.push((text, value));
+            }
+        }
+        Some(fields)
+    }
+
+    fn required<'n, 'a>(
+        &mut self,
+        fields: &Fields<'n, 'a>,
+        key: &str,
+        example: &str,
+    ) -> Option<&'n Node<'a>> {
+        let node = fields.get(key);
+        if node.is_none() {
+            self.refuse(
+                fields.position,
+                format!("missing `{key}`"),
+                format!("add `{example}`"),
+            );
+        }
+        node
+    }
+
+    fn list<'n, 'a>(&mut self, node: &'n Node<'a>, what: &str, example: &str) -> &'n [Node<'a>] {
+        if let Value::Sequence(items) = &node.value {
+            return items;
+        }
+        self.refuse(
+            node.position,
+            format!("{what} must be a list, found {}", node.describe()),
+            format!("write it like {example}, or remove the key"),
+        );
+        &[]
+    }
+
+    fn filled<'n, 'a>(&mut self, node: &'n Node<'a>, what: &str, example: &str) -> &'n [Node<'a>] {
+        if matches!(&node.value, Value::Sequence(items) if items.is_empty()) {
+            self.refuse(
+                node.position,
+                format!("{what} is empty, so the rule can never apply"),
+                format!("write it like {example}, or remove the rule"),
+            );
+        }
+        self.list(node, what, example)
+    }
+
+    fn text<'n>(&mut self, node: &'n Node<'_>, what: &str) -> Option<&'n str> {
+        match &node.value {
+            Value::Scalar { text, .. } if !node.is_null() => Some(text),
+            _ => {
+                self.refuse(
+                    node.position,
+                    format!("{what} must be text, found {}", node.describe()),
+                    "write it on one line, in quotes if it ends with `:`",
+                );
+                None
+            }
+        }
+    }
+
+    fn checked<'n>(
+        &mut self,
+        node: &'n Node<'_>,
+        what: &str,
+        check: impl Fn(&str) -> Result<(), Wrong>,
+    ) -> Option<&'n str> {
+        let text = self.text(node, what)?;
+        self.sound(node, check(text))?;
+        Some(text)
+    }
+
+    fn word<T: Copy>(&mut self, node: &Node<'_>, what: &str, words: &[(&str, T)]) -> Option<T> {
+        let text = self.text(node, &format!("the {what}"))?;
+        let found = words.iter().find(|word| word.0 == text);
+        if found.is_none() {
+            let names: Vec<_> = words.iter().map(|word| word.0).collect();
+            self.refuse(
+                node.position,
+                format!("unknown {what} `{}`", text.escape_debug()),
+                format!("write one of {}", names.join(", ")),
+            );
+        }
+        found.map(|word| word.1)
+    }
+
+    fn constant(&mut self, fields: &Fields<'_, '_>, key: &str, expected: &str) {
+        let example = format!("{key}: {expected}");
+        if let Some(node) = self.required(fields, key, &example) {
+            self.word(node, key, &[(expected, ())]);
+        }
+    }
+
+    fn sound<T>(&mut self, node: &Node<'_>, result: Result<T, Wrong>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err((message, help)) => {
+                self.refuse(node.position, message, help);
+                None
+            }
+        }
+    }
+
+    fn refuse(&mut self, position: Position, message: impl Into<String>, help: impl Into<String>) {
+        self.count += 1;
+        if self.count <= MAX_PROBLEMS {
+            self.problems.push(Diagnostic {
+                path: self.path.to_owned(),
+                position: Some(position),
+                message: message.into(),
+                help: help.into(),
+            });
+        }
+    }
+
+    fn finish(mut self) -> Diagnostics {
+        if let Some(more) = self
+            .count
+            .checked_sub(MAX_PROBLEMS)
+            .filter(|&more| more > 0)
+        {
+            self.problems.push(Diagnostic {
+                path: self.path.to_owned(),
+                position: None,
+                message: format!("{more} more problems, not listed"),
+                help: "solve those that are listed, then check again".to_owned(),
+            });
+        }
+        self.problems
+    }
+}
