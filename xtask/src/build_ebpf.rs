@@ -3,18 +3,42 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
-use crate::toolchain::{Compiler, Origin, Toolchain};
-use crate::{paths, run};
+use crate::toolchain::{self, Origin, Toolchain};
+use crate::{paths, run, setup};
 
 /// Builds the kernel object and returns its path.
+///
+/// # Errors
+///
+/// The toolchain cannot be set up, or hoop-ebpf does not compile or link.
 pub(crate) fn run() -> Result<PathBuf> {
-    let compiler = Compiler::find(Origin::Rustup)
-        .or_else(|| Compiler::find(Origin::Debian))
-        .context("no eBPF compiler")?;
-    let toolchain = Toolchain::new(compiler)?;
-    run::stream(&mut toolchain.cargo("build"))?;
+    build(&setup::toolchain()?)
+}
+
+/// Builds the kernel object with `toolchain` and returns its path.
+///
+/// # Errors
+///
+/// hoop-ebpf does not compile or link.
+pub(crate) fn build(toolchain: &Toolchain) -> Result<PathBuf> {
+    let compiler = &toolchain.compiler;
+    let (status, said) = run::tee_stderr(&mut toolchain.cargo("build"))?;
+    if !status.success() {
+        // Only linking shows whether bpf-linker's LLVM reads what the compiler's LLVM wrote.
+        let linking_failed = said.contains("linking with `") && said.contains("bpf-linker` failed");
+        if linking_failed && compiler.origin == Origin::Rustup {
+            let why = format!("bpf-linker does not link what {compiler} compiles");
+            println!("setup: eBPF compiler: {why}: trying Debian's");
+            toolchain::reject_nightly(&why)?;
+            return build(&setup::toolchain()?);
+        }
+        bail!(
+            "hoop-ebpf does not build with {compiler} and {}",
+            toolchain.linker.display()
+        );
+    }
     let built = paths::target().join("bpf/bpfel-unknown-none/release/hoop-ebpf");
     let object = paths::ebpf_object();
     replace_if_changed(&built, &object)?;

@@ -33,6 +33,16 @@ pub(crate) fn cargo_home() -> PathBuf {
     home_of("CARGO_HOME", ".cargo")
 }
 
+/// The directory of `rustc`, `cargo` and their company that runs this xtask.
+pub(crate) fn host_toolchain_bin() -> PathBuf {
+    let cargo = env::var_os("CARGO").map(PathBuf::from);
+    cargo
+        .as_deref()
+        .and_then(Path::parent)
+        .unwrap_or(Path::new("/usr/bin"))
+        .to_owned()
+}
+
 /// Rustup's own directory, where toolchains live.
 pub(crate) fn rustup_home() -> PathBuf {
     home_of("RUSTUP_HOME", ".rustup")

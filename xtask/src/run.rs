@@ -2,8 +2,11 @@
 
 use std::env;
 use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, ExitStatus, Output, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -71,6 +74,51 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
         );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs `command` with this process's standard streams, and returns what it wrote to standard
+/// error besides.
+///
+/// # Errors
+///
+/// The command cannot be started, or its output not be passed on.
+pub(crate) fn tee_stderr(command: &mut Command) -> Result<(ExitStatus, String)> {
+    let mut child = command
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {}", show(command)))?;
+    let mut said = String::new();
+    if let Some(stderr) = child.stderr.take() {
+        for line in BufReader::new(stderr).lines() {
+            let line = line?;
+            eprintln!("{line}");
+            said.push_str(&line);
+            said.push('\n');
+        }
+    }
+    Ok((child.wait()?, said))
+}
+
+/// Whether this process is root.
+pub(crate) fn is_root() -> bool {
+    // The owner of a process's directory is its effective user.
+    fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0)
+}
+
+/// `env` as root, to be continued with variables, a program and its arguments.
+///
+/// # Errors
+///
+/// This process is not root, and sudo is missing or would ask for a password.
+pub(crate) fn as_root() -> Result<Command> {
+    if is_root() {
+        return Ok(Command::new("env"));
+    }
+    capture(Command::new("sudo").args(["-n", "true"]))
+        .context("this needs root, or a sudo that asks for no password")?;
+    let mut command = Command::new("sudo");
+    command.args(["-n", "-E", "env"]);
+    Ok(command)
 }
 
 /// `command` as a line to read: program name and arguments, without the environment.

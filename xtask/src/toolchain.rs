@@ -4,6 +4,7 @@
 //! directory of programs, used by path so that rustup's proxies have no say in it.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -31,7 +32,7 @@ pub(crate) struct Compiler {
     pub(crate) origin: Origin,
     /// Holds `cargo`, `rustc`, `cargo-clippy`, `clippy-driver`.
     bin: PathBuf,
-    version: Version,
+    pub(crate) version: Version,
 }
 
 /// What `rustc -vV` says of itself.
@@ -47,7 +48,7 @@ pub(crate) struct Version {
 #[derive(Debug)]
 pub(crate) struct Toolchain {
     pub(crate) compiler: Compiler,
-    linker: PathBuf,
+    pub(crate) linker: PathBuf,
 }
 
 impl Compiler {
@@ -75,11 +76,6 @@ impl Compiler {
         })
     }
 
-    /// What `rustc -vV` says.
-    pub(crate) fn version(&self) -> &Version {
-        &self.version
-    }
-
     /// Whether clippy came with it.
     pub(crate) fn has_clippy(&self) -> bool {
         ["cargo-clippy", "clippy-driver"]
@@ -88,13 +84,17 @@ impl Compiler {
     }
 }
 
-impl Toolchain {
-    /// `compiler` with the bpf-linker of this machine, if there is one that starts.
-    pub(crate) fn new(compiler: Compiler) -> Result<Self> {
-        let linker = linker().context("no bpf-linker on this machine")?;
-        Ok(Self { compiler, linker })
+impl fmt::Display for Compiler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Version { release, llvm } = &self.version;
+        match self.origin {
+            Origin::Rustup => write!(f, "rustup's nightly {release} with LLVM {llvm}"),
+            Origin::Debian => write!(f, "Debian's rustc {release} with LLVM {llvm}"),
+        }
     }
+}
 
+impl Toolchain {
     /// `cargo build` or `cargo clippy` of hoop-ebpf for the BPF target, to which arguments may be
     /// added.
     pub(crate) fn cargo(&self, subcommand: &str) -> Command {
@@ -153,6 +153,32 @@ pub(crate) fn linker() -> Option<PathBuf> {
     let linker = paths::find("bpf-linker")?;
     run::capture(Command::new(&linker).arg("--version")).ok()?;
     Some(linker)
+}
+
+/// Why rustup's nightly is not to be used here, if that was found out before.
+pub(crate) fn nightly_rejected() -> Option<String> {
+    fs::read_to_string(rejection()).ok()
+}
+
+/// Remembers that rustup's nightly is not to be used here, until the target directory is cleaned.
+///
+/// # Errors
+///
+/// The target directory cannot be written.
+pub(crate) fn reject_nightly(why: &str) -> Result<()> {
+    let path = rejection();
+    fs::create_dir_all(paths::target())
+        .and_then(|()| fs::write(&path, why))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Whether rustup has a nightly, with or without the library's source.
+pub(crate) fn has_nightly() -> bool {
+    nightly_sysroot().is_some()
+}
+
+fn rejection() -> PathBuf {
+    paths::target().join("nightly-rejected")
 }
 
 fn rustflags() -> OsString {
