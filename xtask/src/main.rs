@@ -1,1 +1,63 @@
-fn main() {}
+//! `cargo xtask`: sets up, builds, lints and tests Hoop. One file per subcommand.
+
+mod apt;
+mod build;
+mod build_ebpf;
+mod deny;
+mod libtest;
+mod lint;
+mod paths;
+mod run;
+mod setup;
+mod test;
+mod toolchain;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Builds, tests, demonstrates and measures Hoop.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Find or install everything that building and testing need.
+    Setup,
+    /// Build the kernel object and the daemon, in release.
+    Build,
+    /// Build the kernel object, into `bpf/hoop-ebpf.o` of the target directory.
+    BuildEbpf,
+    /// Check formatting, clippy for the host and for BPF, licences and sources.
+    Lint,
+    /// Lint, then run every test, those that need root and the kernel included.
+    Test(test::Args),
+}
+
+fn main() -> ExitCode {
+    match dispatch(Cli::parse().command) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(err) => {
+            eprintln!("error: {err:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a subcommand and returns whether it succeeded, when it has said itself what did not.
+fn dispatch(command: Command) -> Result<bool> {
+    match command {
+        Command::Setup => setup::run().map(drop)?,
+        Command::Build => build::run().map(drop)?,
+        Command::BuildEbpf => build_ebpf::run().map(drop)?,
+        Command::Lint => lint::run()?,
+        Command::Test(args) => return test::run(&args),
+    }
+    Ok(true)
+}

@@ -1,0 +1,247 @@
+//! `cargo xtask setup`: everything that building and testing need, each step in one line.
+//!
+//! Looks at the real state every time, which takes a fraction of a second; the one thing it
+//! remembers is that rustup's nightly cannot be used here ([`toolchain::reject_nightly`]).
+
+use std::fmt::Display;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::toolchain::{self, Compiler, Origin, Toolchain};
+use crate::{apt, paths, run};
+
+/// What tests and the demonstration run, and the Debian package that has it.
+const PROGRAMS: [(&str, &str); 2] = [("ip", "iproute2"), ("python3", "python3")];
+
+/// The bpf-linker to install where there is none, and the LLVM versions that it knows.
+const LINKER_VERSION: &str = "0.13.0";
+const LINKER_LLVM: std::ops::RangeInclusive<u32> = 21..=23;
+
+/// How long rustup may try to download a toolchain, in seconds.
+const RUSTUP_DEADLINE: &str = "60";
+
+/// Sets up all there is.
+///
+/// # Errors
+///
+/// A step could neither find what it needs nor install it; says what would help.
+pub(crate) fn run() -> Result<Toolchain> {
+    host_components()?;
+    let toolchain = toolchain()?;
+    programs()?;
+    Ok(toolchain)
+}
+
+/// Sets up what building the kernel object needs.
+///
+/// # Errors
+///
+/// As [`run`].
+pub(crate) fn toolchain() -> Result<Toolchain> {
+    let compiler = compiler()?;
+    let linker = match toolchain::linker() {
+        Some(linker) => {
+            say("bpf-linker", format_args!("found {}", linker.display()));
+            linker
+        }
+        None => install_linker(&compiler)?,
+    };
+    Ok(Toolchain { compiler, linker })
+}
+
+/// The compilers of this machine, the first that is complete; else whichever can be installed.
+fn compiler() -> Result<Compiler> {
+    let rejected = toolchain::nightly_rejected();
+    let nightly = || {
+        if rejected.is_some() {
+            None
+        } else {
+            Compiler::find(Origin::Rustup)
+        }
+    };
+    if let Some(compiler) = nightly().or_else(|| Compiler::find(Origin::Debian)) {
+        say("eBPF compiler", format_args!("found {compiler}"));
+        return with_clippy(compiler);
+    }
+    let why_not_rustup = match rejected {
+        Some(why) => why,
+        None => match install_nightly() {
+            Ok(compiler) => {
+                say("eBPF compiler", format_args!("installed {compiler}"));
+                return Ok(compiler);
+            }
+            Err(err) => {
+                let why = first_line(&err);
+                toolchain::reject_nightly(&why)?;
+                why
+            }
+        },
+    };
+    apt::install(&["rustc-web", "cargo-web", "rust-web-src", "rust-web-clippy"]).with_context(
+        || {
+            format!(
+                "no eBPF compiler: rustup's nightly is not to be had ({why_not_rustup}), nor \
+                 Debian's rustc-web; `rustup toolchain install nightly --component rust-src` on a \
+                 machine with the internet is the usual way"
+            )
+        },
+    )?;
+    let compiler = Compiler::find(Origin::Debian)
+        .context("apt installed rustc-web and rust-web-src, yet /usr lacks rustc or its source")?;
+    say(
+        "eBPF compiler",
+        format_args!("installed {compiler}, as rustup could not: {why_not_rustup}"),
+    );
+    Ok(compiler)
+}
+
+/// `compiler` with the clippy that lints BPF code.
+fn with_clippy(compiler: Compiler) -> Result<Compiler> {
+    if compiler.has_clippy() {
+        return Ok(compiler);
+    }
+    match compiler.origin {
+        Origin::Rustup => run::capture(Command::new("rustup").args([
+            "component",
+            "add",
+            "clippy",
+            "--toolchain",
+            "nightly",
+        ]))
+        .map(drop)?,
+        Origin::Debian => apt::install(&["rust-web-clippy"])?,
+    }
+    if !compiler.has_clippy() {
+        bail!("{compiler} still lacks clippy");
+    }
+    say("eBPF clippy", "installed");
+    Ok(compiler)
+}
+
+fn install_nightly() -> Result<Compiler> {
+    let subcommand: &[&str] = if toolchain::has_nightly() {
+        &[
+            "component",
+            "add",
+            "rust-src",
+            "clippy",
+            "--toolchain",
+            "nightly",
+        ]
+    } else {
+        &["toolchain", "install", "nightly", "--profile", "minimal"]
+    };
+    let mut rustup = Command::new("timeout");
+    rustup.arg(RUSTUP_DEADLINE).arg("rustup").args(subcommand);
+    if subcommand[0] == "toolchain" {
+        rustup.args(["--component", "rust-src", "--component", "clippy"]);
+    }
+    run::capture(&mut rustup)?;
+    Compiler::find(Origin::Rustup).context("rustup installed nightly without the library's source")
+}
+
+fn install_linker(compiler: &Compiler) -> Result<std::path::PathBuf> {
+    let llvm = compiler.version.llvm;
+    if !LINKER_LLVM.contains(&llvm) {
+        bail!(
+            "{compiler} needs a bpf-linker of at least that LLVM, and {LINKER_VERSION} knows {} to \
+             {} only; put one that does into PATH",
+            LINKER_LLVM.start(),
+            LINKER_LLVM.end()
+        );
+    }
+    let prefix = format!("/usr/lib/llvm-{llvm}");
+    if !Path::new(&prefix).join("bin/llvm-config").exists() {
+        let package = format!("llvm-{llvm}-dev");
+        apt::install(&[&package])?;
+        say("LLVM", format_args!("installed {package}"));
+    }
+    begin(
+        "bpf-linker",
+        format_args!("building {LINKER_VERSION} with LLVM {llvm}, about a minute"),
+    );
+    let features = format!("llvm-{llvm}");
+    let install = [
+        "install",
+        "bpf-linker",
+        "--locked",
+        "--version",
+        LINKER_VERSION,
+        "--force",
+    ];
+    let built = run::capture(
+        run::cargo(install)
+            .args(["--no-default-features", "--features", &features])
+            .env("LLVM_PREFIX", &prefix),
+    );
+    println!("{}", if built.is_ok() { ", done" } else { ", failed" });
+    built?;
+    toolchain::linker().context("bpf-linker is installed but does not start")
+}
+
+/// Clippy and rustfmt of the toolchain that runs this xtask: rustup's minimal profile lacks them.
+fn host_components() -> Result<()> {
+    let missing: Vec<&str> = [("cargo-clippy", "clippy"), ("rustfmt", "rustfmt")]
+        .into_iter()
+        .filter(|(program, _)| !paths::is_executable(&paths::host_toolchain_bin().join(program)))
+        .map(|(_, component)| component)
+        .collect();
+    if missing.is_empty() {
+        say("host compiler", "clippy and rustfmt are there");
+        return Ok(());
+    }
+    run::capture(
+        Command::new("rustup")
+            .args(["component", "add"])
+            .args(&missing),
+    )?;
+    say(
+        "host compiler",
+        format_args!("installed {}", missing.join(", ")),
+    );
+    Ok(())
+}
+
+fn programs() -> Result<()> {
+    let missing: Vec<&str> = PROGRAMS
+        .into_iter()
+        .filter(|(program, _)| paths::find(program).is_none())
+        .map(|(_, package)| package)
+        .collect();
+    if missing.is_empty() {
+        say(
+            "programs",
+            format_args!("found {}", PROGRAMS.map(|(program, _)| program).join(", ")),
+        );
+        return Ok(());
+    }
+    apt::install(&missing)?;
+    say("programs", format_args!("installed {}", missing.join(", ")));
+    Ok(())
+}
+
+fn say(step: &str, what: impl Display) {
+    println!("setup: {step}: {what}");
+}
+
+/// Like [`say`], for a step that takes long: its line is ended by the caller.
+fn begin(step: &str, what: impl Display) {
+    print!("setup: {step}: {what}");
+    // A terminal that went away does not stop the set-up.
+    io::stdout().flush().ok();
+}
+
+/// The part of an error that fits into a line: what a program said last, else the error itself.
+fn first_line(err: &anyhow::Error) -> String {
+    let text = format!("{err:#}");
+    let told = text
+        .lines()
+        .find(|line| line.trim_start().starts_with("error:"));
+    told.or_else(|| text.lines().next())
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
+}
