@@ -6,6 +6,7 @@
 //! the [`far::Far`] side what arrived. Helpers panic where a test cannot go on; on the way out the
 //! daemon's last words are printed and everything is removed.
 
+pub mod attempt;
 pub mod bpf;
 pub mod cgroup;
 pub mod daemon;

@@ -8,6 +8,8 @@ pub const IPIP: u8 = 4;
 pub const ICMP: u8 = 1;
 /// TCP.
 pub const TCP: u8 = 6;
+/// The TCP flag that begins a connection.
+pub const SYN: u8 = 2;
 /// UDP.
 pub const UDP: u8 = 17;
 /// IPv6 in IP (RFC 4213).
