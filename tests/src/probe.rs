@@ -129,6 +129,12 @@ pub enum Act {
         /// How many connects in each.
         each: u32,
     },
+    /// Aim at each destination, on a socket of its own. Answers with the errno of each attempt, or
+    /// 0, separated by spaces.
+    Aim {
+        /// IANA protocol numbers and addresses.
+        at: Vec<(u8, SocketAddr)>,
+    },
     /// End, without an answer.
     Exit {
         /// The exit code.

@@ -18,44 +18,44 @@ const GOOD: &str = "mode: enforce\negress: { default: deny }";
 /// What stands below `spec:`, at which line and column it is wrong (`workloads` is line 7), and a
 /// word of the message.
 const WRONG: &[(&str, &str, &str)] = &[
-    ("mode: enforce\negress: [deny", "", ""),
+    ("mode: enforce\negress: [deny", "9:11", "YAML"),
     ("mode: enforce\negres: {}", "9:3", "egres"),
     ("mode: maybe", "8:9", "maybe"),
     (
-        "mode: enforce\negress:\n  allow:\n    - { name: api, cidrs: [10.0.0.300/8], ports: [443] }",
-        "11:30",
+        "mode: enforce\negress:\n  default: deny\n  allow:\n    - { name: api, cidrs: [10.0.0.300/8], ports: [443] }",
+        "12:30",
         "10.0.0.300/8",
     ),
     (
-        "mode: enforce\negress:\n  allow:\n    - { name: api, cidrs: [10.0.0.1/8], ports: [443] }",
-        "11:30",
+        "mode: enforce\negress:\n  default: deny\n  allow:\n    - { name: api, cidrs: [10.0.0.1/8], ports: [443] }",
+        "12:30",
         "10.0.0.0/8",
     ),
     (
-        "mode: enforce\negress:\n  allow:\n    - { name: api, cidrs: [10.0.0.0/8], ports: [70000] }",
-        "11:51",
+        "mode: enforce\negress:\n  default: deny\n  allow:\n    - { name: api, cidrs: [10.0.0.0/8], ports: [70000] }",
+        "12:51",
         "70000",
     ),
     (
-        "mode: enforce\negress:\n  allow:\n    - { name: api, cidrs: [10.0.0.0/8] }\n    \
+        "mode: enforce\negress:\n  default: deny\n  allow:\n    - { name: api, cidrs: [10.0.0.0/8] }\n    \
          - { name: api, cidrs: [11.0.0.0/8] }",
-        "12:15",
+        "13:17",
         "api",
     ),
     (
-        "mode: enforce\negress:\n  allow:\n    - { name: narrow, cidrs: [10.1.0.0/16], ports: [443] }\n  \
+        "mode: enforce\negress:\n  default: deny\n  allow:\n    - { name: narrow, cidrs: [10.1.0.0/16], ports: [443] }\n  \
          deny:\n    - { name: wide, cidrs: [10.0.0.0/8], because: not ours }",
-        "11:15",
-        "wide",
+        "12:17",
+        "narrow",
     ),
     (
-        "mode: enforce\negress:\n  allow:\n    - { name: llm, hosts: [api.llm.test], ports: [443] }",
-        "11:",
+        "mode: enforce\negress:\n  default: deny\n  allow:\n    - { name: llm, hosts: [api.llm.test], ports: [443] }",
+        "12:29",
         "hosts",
     ),
     (
         "mode: enforce\nsockets: { allow: [tcp, quic] }",
-        "9:29",
+        "9:27",
         "quic",
     ),
 ];

@@ -5,7 +5,7 @@ use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
 use hoop_tests::lab::Lab;
-use hoop_tests::packet;
+use hoop_tests::packet::{self, Packet};
 use hoop_tests::probe::{Act, Route, Step, Stream};
 
 const V4: &str = "203.0.113.10";
@@ -187,6 +187,43 @@ fn a_connection_answers_and_a_program_ends() {
     };
     assert_eq!(prober.act(&flood).expect("flood").value, 300);
     assert_eq!(prober.exit(7).code(), Some(7));
+}
+
+#[test]
+fn many_destinations_are_aimed_at_in_one_go() {
+    let lab = Lab::new();
+    let mut prober = lab.outsider();
+    let protocols = [
+        packet::TCP,
+        packet::UDP,
+        packet::ICMP,
+        packet::GRE,
+        132,
+        136,
+    ];
+    let at: Vec<_> = protocols
+        .into_iter()
+        .flat_map(|protocol| [V4, V6, "192.0.2.255"].map(|address| (protocol, ip(address))))
+        .map(|(protocol, address)| (protocol, SocketAddr::new(address, 443)))
+        .collect();
+    let done = prober
+        .act(&Act::Aim { at: at.clone() })
+        .expect("an errno each");
+    let errnos: Vec<&str> = done.text.split(' ').collect();
+    assert_eq!(errnos.len(), at.len());
+    for (errno, (protocol, to)) in errnos.into_iter().zip(at) {
+        // TCP knows no broadcast.
+        let broadcast = to.ip() == ip("192.0.2.255") && protocol == packet::TCP;
+        assert_eq!(errno == "0", !broadcast, "{protocol} {to}: {errno}");
+        let is_this =
+            |packet: &Packet| packet.protocol == protocol && packet.destination == to.ip();
+        // A datagram socket is only connected.
+        assert_eq!(
+            lab.far.saw(is_this),
+            !broadcast && protocol != packet::UDP,
+            "{protocol} {to}"
+        );
+    }
 }
 
 #[test]

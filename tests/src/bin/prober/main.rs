@@ -2,6 +2,7 @@
 //! answers each with one JSON outcome.
 
 mod after;
+mod aim;
 mod call;
 mod ip;
 mod raw;
@@ -63,6 +64,7 @@ fn perform(act: &Act) -> Outcome {
             processes,
             each,
         } => run::flood(*to, *processes, *each),
+        Act::Aim { at } => Ok(aim::each(at)),
         Act::Exit { code } => std::process::exit(*code),
     }
     .map(|done| match done.pid {
