@@ -1,0 +1,102 @@
+//! Programs and crowds of processes.
+
+use std::ffi::OsStr;
+use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use hoop_tests::probe::{Done, Failure, Outcome};
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, Pid};
+
+use crate::call::failure;
+use crate::ip::{connect, done, inet};
+
+pub(crate) fn program(
+    program: &Path,
+    argv: &[Vec<u8>],
+    directory: Option<&Path>,
+    user: Option<u32>,
+) -> Outcome {
+    let mut command = Command::new(program);
+    if let Some((zeroth, rest)) = argv.split_first() {
+        command.arg0(OsStr::from_bytes(zeroth));
+        command.args(rest.iter().map(|argument| OsStr::from_bytes(argument)));
+    }
+    if let Some(directory) = directory {
+        command.current_dir(directory);
+    }
+    if let Some(id) = user {
+        command.uid(id).gid(id);
+    }
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut child = command.spawn().map_err(|error| failure("execve", &error))?;
+    let status = child.wait().map_err(|error| failure("wait", &error))?;
+    Ok(Done {
+        pid: child.id(),
+        ..done(status.into_raw().into())
+    })
+}
+
+pub(crate) fn spawn(count: u32) -> Outcome {
+    for _ in 0..count {
+        // SAFETY: the prober has a single thread, and the child does nothing.
+        match unsafe { nix::unistd::fork() }.map_err(|errno| Failure::new("fork", errno as i32))? {
+            // SAFETY: _exit does not return.
+            ForkResult::Child => unsafe { libc::_exit(0) },
+            ForkResult::Parent { child } => reap(child),
+        }
+    }
+    Ok(done(count.into()))
+}
+
+pub(crate) fn flood(to: SocketAddr, processes: u32, each: u32) -> Outcome {
+    let (mut reader, mut writer) = std::io::pipe().map_err(|error| failure("pipe", &error))?;
+    let mut children = Vec::new();
+    for _ in 0..processes {
+        // SAFETY: the prober has a single thread, so the child may do anything.
+        match unsafe { nix::unistd::fork() }.map_err(|errno| Failure::new("fork", errno as i32))? {
+            ForkResult::Child => {
+                let judged = connects(to, each).unwrap_or(0);
+                let _ = writer.write_all(&judged.to_ne_bytes());
+                // SAFETY: _exit does not return.
+                unsafe { libc::_exit(0) }
+            }
+            ForkResult::Parent { child } => children.push(child),
+        }
+    }
+    drop(writer);
+    let mut counts = Vec::new();
+    let read = reader.read_to_end(&mut counts);
+    children.into_iter().for_each(reap);
+    read.map_err(|error| failure("read", &error))?;
+    let judged: u32 = counts
+        .chunks_exact(4)
+        .map(|count| u32::from_ne_bytes([count[0], count[1], count[2], count[3]]))
+        .sum();
+    Ok(done(judged.into()))
+}
+
+/// Connects one socket over and over; how often the kernel allowed or denied it.
+fn connects(to: SocketAddr, times: u32) -> Result<u32, Failure> {
+    let socket = inet(to.is_ipv6(), libc::SOCK_DGRAM, 0)?;
+    let mut judged = 0;
+    for _ in 0..times {
+        match connect(socket.as_raw_fd(), to) {
+            Err(failure) if !failure.is_denial() => return Err(failure),
+            _ => judged += 1,
+        }
+    }
+    Ok(judged)
+}
+
+fn reap(child: Pid) {
+    while waitpid(child, None) == Err(nix::errno::Errno::EINTR) {}
+}

@@ -1,0 +1,505 @@
+//! The daemon and its command line, as a test sees them: from outside.
+
+use std::fs::{self, File};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::lab::{Lab, Workload};
+use crate::{prober, wait};
+
+/// A running daemon. Dropping it ends it; what it enforces stands until the lab is dropped.
+#[derive(Debug)]
+pub struct Daemon<'lab> {
+    lab: &'lab Lab,
+    child: Option<Child>,
+    /// Which start of a daemon in this lab this is: every start has its own output.
+    start: usize,
+}
+
+/// A record, as JSON.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record(pub Value);
+
+impl<'lab> Daemon<'lab> {
+    /// Starts the daemon on a policy text, and waits until it enforces.
+    ///
+    /// # Panics
+    ///
+    /// When it does not come up.
+    #[must_use]
+    pub fn start(lab: &'lab Lab, policy: &str) -> Self {
+        write_policy(lab, policy);
+        Self::start_again(lab)
+    }
+
+    /// Starts the daemon on the policy that the lab already holds.
+    ///
+    /// # Panics
+    ///
+    /// When it does not come up.
+    #[must_use]
+    pub fn start_again(lab: &'lab Lab) -> Self {
+        let start = (0..)
+            .find(|&start| !output(lab, start).0.exists())
+            .expect("a free name");
+        let notify = lab.directory().join(format!("notify.{start}"));
+        let ready = UnixDatagram::bind(&notify).expect("bind a notify socket");
+        // Short, so that the death of the daemon is noticed soon.
+        ready
+            .set_read_timeout(Some(Duration::from_millis(100)))
+            .expect("a time limit");
+
+        let (stdout, stderr) = output(lab, start);
+        let child = run_command(lab)
+            .env("NOTIFY_SOCKET", &notify)
+            .stdin(Stdio::null())
+            .stdout(File::create(stdout).expect("a file for records"))
+            .stderr(File::create(stderr).expect("a file for diagnostics"))
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", program().display()));
+        let mut daemon = Self {
+            lab,
+            child: Some(child),
+            start,
+        };
+        wait::until("the daemon to be ready", || {
+            let mut message = [0; 256];
+            if let Ok(size) = ready.recv(&mut message) {
+                return String::from_utf8_lossy(&message[..size])
+                    .contains("READY=1")
+                    .then_some(());
+            }
+            let child = daemon.child.as_mut().expect("it was just started");
+            let ended = child.try_wait().expect("wait for the daemon");
+            assert!(
+                ended.is_none(),
+                "the daemon did not come up: {}",
+                ended.expect("just seen")
+            );
+            None
+        });
+        daemon
+    }
+
+    /// Its process id.
+    ///
+    /// # Panics
+    ///
+    /// When it was stopped.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the daemon runs").id()
+    }
+
+    /// Asks the daemon to stop, and waits until it has.
+    ///
+    /// # Panics
+    ///
+    /// When it does not.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.end(Signal::SIGTERM)
+    }
+
+    /// Kills the daemon: no last word.
+    ///
+    /// # Panics
+    ///
+    /// When it does not run.
+    pub fn kill(&mut self) -> ExitStatus {
+        self.end(Signal::SIGKILL)
+    }
+
+    /// Sends SIGHUP: read the policy again.
+    ///
+    /// # Panics
+    ///
+    /// When the daemon does not run.
+    pub fn hang_up(&self) {
+        signal(self.pid(), Signal::SIGHUP);
+    }
+
+    /// Replaces the policy, and waits until the daemon says that the new one is in force.
+    ///
+    /// # Panics
+    ///
+    /// When it does not.
+    #[track_caller]
+    pub fn change_policy(&self, policy: &str) {
+        self.rewrite_policy(policy, "loaded");
+    }
+
+    /// Replaces the policy by one that the daemon must refuse, and waits until it has. Answers with
+    /// the record.
+    ///
+    /// # Panics
+    ///
+    /// When it does not.
+    #[track_caller]
+    pub fn change_policy_in_vain(&self, policy: &str) -> Record {
+        self.rewrite_policy(policy, "refused")
+    }
+
+    /// Every record so far, in order.
+    ///
+    /// # Panics
+    ///
+    /// When a line is no JSON.
+    #[must_use]
+    pub fn records(&self) -> Vec<Record> {
+        read_records(&output(self.lab, self.start).0)
+    }
+
+    /// Waits for a record.
+    ///
+    /// # Panics
+    ///
+    /// When none comes.
+    #[track_caller]
+    pub fn wait_for(&self, what: &str, like: impl Fn(&Record) -> bool) -> Record {
+        wait::until(&format!("a record of {what}"), || {
+            self.records().into_iter().find(&like)
+        })
+    }
+
+    /// Everything that happened before this call and was recorded.
+    ///
+    /// The daemon reads what the kernel wrote in order, CPU by CPU; a command that it answers after
+    /// it has caught up is the fence.
+    ///
+    /// # Panics
+    ///
+    /// When the daemon does not catch up.
+    #[track_caller]
+    #[must_use]
+    pub fn settled(&self) -> Vec<Record> {
+        wait::until("the records to catch up", || {
+            let status = self.status();
+            let count = |name: &str| status["events"][name].as_u64();
+            let accounted = count("recorded")? + count("lost")?;
+            (accounted >= count("numbered")?).then(|| self.records())
+        })
+    }
+
+    /// What `status` says.
+    ///
+    /// # Panics
+    ///
+    /// When it fails.
+    #[track_caller]
+    #[must_use]
+    pub fn status(&self) -> Value {
+        self.json(&["status"])
+    }
+
+    /// What a command answers in JSON.
+    ///
+    /// # Panics
+    ///
+    /// When it fails.
+    #[track_caller]
+    #[must_use]
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let mut command = self.cli();
+        let output = run(command.args(arguments).args(["--output", "json"]));
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output));
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{arguments:?}: {error}: {}", text(&output)))
+    }
+
+    /// What the policy says about a destination such as `tcp/192.0.2.1:443`.
+    #[track_caller]
+    #[must_use]
+    pub fn explain(&self, policy: &str, destination: &str) -> Value {
+        self.json(&["policy", "explain", policy, destination])
+    }
+
+    /// Tags a workload by hand.
+    ///
+    /// # Panics
+    ///
+    /// When the daemon refuses.
+    #[track_caller]
+    pub fn tag(&self, workload: &Workload<'_>, policy: &str) {
+        self.succeed(&[
+            "workload",
+            "tag",
+            "--policy",
+            policy,
+            workload.cgroup.path(),
+        ]);
+    }
+
+    /// Takes a workload's tag away.
+    ///
+    /// # Panics
+    ///
+    /// When the daemon refuses.
+    #[track_caller]
+    pub fn untag(&self, workload: &Workload<'_>) {
+        self.succeed(&["workload", "untag", workload.cgroup.path()]);
+    }
+
+    /// Runs a command that must succeed.
+    ///
+    /// # Panics
+    ///
+    /// When it fails.
+    #[track_caller]
+    pub fn succeed(&self, arguments: &[&str]) -> Output {
+        let output = run(self.cli().args(arguments));
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output));
+        output
+    }
+
+    /// The command line, pointed at this daemon.
+    #[must_use]
+    pub fn cli(&self) -> Command {
+        let mut command = Command::new(program());
+        command.arg("--socket").arg(socket(self.lab));
+        command
+    }
+
+    fn rewrite_policy(&self, policy: &str, activity: &str) -> Record {
+        let before = self.records().len();
+        write_policy(self.lab, policy);
+        wait::until(&format!("the policy to be {activity}"), || {
+            let records = self.records().into_iter().skip(before);
+            records
+                .into_iter()
+                .find(|record| record.is("policy") && record.activity() == activity)
+        })
+    }
+
+    fn end(&mut self, by: Signal) -> ExitStatus {
+        signal(self.pid(), by);
+        let child = self.child.as_mut().expect("the daemon runs");
+        let ended = wait::within(wait::PATIENCE, || {
+            child.try_wait().expect("wait for the daemon")
+        });
+        let status = ended.unwrap_or_else(|| {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("the daemon does not end by {by}");
+        });
+        self.child = None;
+        status
+    }
+}
+
+impl Drop for Daemon<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let (stdout, stderr) = output(self.lab, self.start);
+            eprintln!("--- last records ---\n{}", tail(&stdout, 20));
+            eprintln!("--- the daemon's diagnostics ---\n{}", tail(&stderr, 40));
+            if let Some(mut child) = self.child.take() {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        } else if self.child.is_some() {
+            let status = self.stop();
+            assert!(status.success(), "the daemon ended with {status}");
+        }
+    }
+}
+
+impl Record {
+    /// Whether the record is of this kind.
+    #[must_use]
+    pub fn is(&self, kind: &str) -> bool {
+        self.0["kind"] == kind
+    }
+
+    /// The value at a path such as `actor.process.pid`; null where there is none.
+    #[must_use]
+    pub fn at(&self, path: &str) -> &Value {
+        path.split('.').fold(&self.0, |value, name| &value[name])
+    }
+
+    /// The text at a path; empty where there is none.
+    #[must_use]
+    pub fn text(&self, path: &str) -> &str {
+        self.at(path).as_str().unwrap_or_default()
+    }
+
+    /// The number at a path, which 64-bit JSON may quote; 0 where there is none.
+    #[must_use]
+    pub fn number(&self, path: &str) -> u64 {
+        let value = self.at(path);
+        let quoted = || value.as_str().and_then(|text| text.parse().ok());
+        value.as_u64().or_else(quoted).unwrap_or(0)
+    }
+
+    /// The process that did it.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        u32::try_from(self.number("actor.process.pid")).unwrap_or(0)
+    }
+
+    /// `allow`, `deny`, `shadow`, or empty.
+    #[must_use]
+    pub fn verdict(&self) -> &str {
+        self.text("verdict.result")
+    }
+
+    /// What happened to Hoop itself: `loaded`, `tagged` and so on.
+    #[must_use]
+    pub fn activity(&self) -> &str {
+        self.text("lifecycle.activity")
+    }
+
+    /// Whether it is about this destination address.
+    #[must_use]
+    pub fn is_about(&self, address: std::net::IpAddr) -> bool {
+        self.text("network.dst_endpoint.ip") == address.to_string()
+    }
+}
+
+/// The daemon's program: `$HOOP_AGENT_BIN`, or the newest that the workspace has built.
+///
+/// # Panics
+///
+/// When there is none.
+#[must_use]
+pub fn program() -> PathBuf {
+    if let Some(program) = std::env::var_os("HOOP_AGENT_BIN") {
+        return program.into();
+    }
+    let prober = prober::program();
+    let target = prober.ancestors().nth(2).expect("target/PROFILE/prober");
+    ["release", "debug"]
+        .map(|profile| target.join(profile).join("hoop-agent"))
+        .into_iter()
+        .find(|program| program.is_file())
+        .expect("build hoop-agent first, or set HOOP_AGENT_BIN: cargo xtask test does")
+}
+
+/// Reads a file of records, leaving out a last line that is still being written.
+///
+/// # Panics
+///
+/// When a line is no JSON.
+#[must_use]
+pub fn read_records(path: &Path) -> Vec<Record> {
+    let text = fs::read_to_string(path).expect("records are UTF-8");
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole
+        .lines()
+        .map(|line| match serde_json::from_str(line) {
+            Ok(record) => Record(record),
+            Err(error) => panic!("{error} in record {line}"),
+        })
+        .collect()
+}
+
+/// `hoop-agent run` for this lab, to be started by hand.
+#[must_use]
+pub fn run_command(lab: &Lab) -> Command {
+    let mut command = Command::new(program());
+    command
+        .arg("run")
+        .arg("--policy")
+        .arg(policy_file(lab))
+        .arg("--state-dir")
+        .arg(state(lab))
+        .arg("--socket")
+        .arg(socket(lab))
+        .arg("--pin-dir")
+        .arg(lab.pins());
+    command
+}
+
+/// Where the lab's policy is.
+#[must_use]
+pub fn policy_file(lab: &Lab) -> PathBuf {
+    lab.directory().join("policy.yaml")
+}
+
+/// Where the lab's daemons keep state.
+#[must_use]
+pub fn state(lab: &Lab) -> PathBuf {
+    lab.directory().join("state")
+}
+
+/// Where the lab's daemon listens.
+#[must_use]
+pub fn socket(lab: &Lab) -> PathBuf {
+    lab.directory().join("hoop.sock")
+}
+
+/// Puts a policy where the daemon looks, in one step.
+///
+/// # Panics
+///
+/// When it cannot be written.
+pub fn write_policy(lab: &Lab, policy: &str) {
+    let new = lab.directory().join("policy.new");
+    fs::write(&new, policy).expect("write a policy");
+    fs::rename(&new, policy_file(lab)).expect("replace the policy");
+}
+
+/// Removes what daemons have left enforced in this lab, if one ever ran.
+///
+/// # Errors
+///
+/// When `hoop-agent uninstall` fails, or leaves a pin.
+pub fn uninstall(lab: &Lab) -> Result<()> {
+    if !lab.pins().exists() {
+        return Ok(());
+    }
+    let mut command = Command::new(program());
+    command.arg("uninstall").arg("--pin-dir").arg(lab.pins());
+    let output = command.arg("--state-dir").arg(state(lab)).output()?;
+    ensure!(output.status.success(), "{}", text(&output));
+    let left = fs::read_dir(lab.pins()).map_or(0, Iterator::count);
+    ensure!(left == 0, "{left} entries left in {}", lab.pins().display());
+    Ok(())
+}
+
+/// Runs a command to its end.
+///
+/// # Panics
+///
+/// When it does not start.
+#[track_caller]
+pub fn run(command: &mut Command) -> Output {
+    command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("{command:?}"))
+        .expect("a command that starts")
+}
+
+/// Exit status and both outputs, for messages.
+#[must_use]
+pub fn text(output: &Output) -> String {
+    format!(
+        "{}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+fn output(lab: &Lab, start: usize) -> (PathBuf, PathBuf) {
+    let path = |name| lab.directory().join(format!("{name}.{start}"));
+    (path("stdout"), path("stderr"))
+}
+
+fn signal(pid: u32, signal: Signal) {
+    kill(Pid::from_raw(pid.cast_signed()), signal).expect("the daemon runs");
+}
+
+fn tail(path: &Path, lines: usize) -> String {
+    let text = fs::read(path).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let skipped = text.lines().count().saturating_sub(lines);
+    text.lines().skip(skipped).collect::<Vec<_>>().join("\n")
+}
