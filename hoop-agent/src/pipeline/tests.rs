@@ -210,7 +210,8 @@ fn golden_json_of_every_kind() {
     assert_eq!(
         bench.lines(),
         [concat!(
-            r#"{"time_dt":"2026-11-25T08:56:40.000000000Z","kind":"gap","class_uid":6002,"#,
+            r#"{"time_dt":"2026-11-25T09:13:20.000000008Z","boot_time_ns":1000000000008,"#,
+            r#""kind":"gap","class_uid":6002,"#,
             r#""activity_id":99,"gap":{"first":8,"last":8,"count":1,"cause":"ring full"}}"#
         )],
     );
