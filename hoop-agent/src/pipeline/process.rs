@@ -566,7 +566,7 @@ impl Process {
             counted: false,
             exited: false,
             expired: false,
-            used: false,
+            used: true,
             actor: None,
         }
     }
