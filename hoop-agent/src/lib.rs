@@ -1,6 +1,10 @@
 //! Hoop's daemon and command line, as a library so that tests and benchmarks can reach its parts.
 
+pub mod audit;
+pub mod clock;
 mod eintr;
 pub mod kernel;
+pub mod pipeline;
 pub mod policy;
+pub mod proto;
 pub mod workload;

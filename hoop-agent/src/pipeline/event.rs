@@ -1,0 +1,95 @@
+//! An event, decoded: what the stages share. Fixed parts are copied, variable parts borrowed.
+
+use hoop_common::event::{
+    ArgsEvent, ExecEvent, ExitEvent, ForkEvent, Header, Hook, MoveEvent, NetEvent, ProcessKey,
+    SocketEvent, Verdict,
+};
+
+/// One event of the kernel.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// A process was created.
+    Fork(ForkEvent),
+    /// A process started to run a program.
+    Exec(Exec<'a>),
+    /// More arguments of an exec.
+    Args(Args<'a>),
+    /// A process ended.
+    Exit(ExitEvent),
+    /// A destination was judged.
+    Net(Net),
+    /// A socket was asked for.
+    Socket(Socket),
+    /// A process entered or left a workload.
+    Move(MoveEvent),
+}
+
+impl Event<'_> {
+    /// What every event starts with.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        match self {
+            Self::Fork(event) => &event.header,
+            Self::Exec(event) => &event.fixed.header,
+            Self::Args(event) => &event.fixed.header,
+            Self::Exit(event) => &event.header,
+            Self::Net(event) => &event.fixed.header,
+            Self::Socket(event) => &event.fixed.header,
+            Self::Move(event) => &event.header,
+        }
+    }
+}
+
+/// A process started to run a program.
+#[derive(Clone, Copy, Debug)]
+pub struct Exec<'a> {
+    /// The fixed part.
+    pub fixed: ExecEvent,
+    /// The program's path.
+    pub path: &'a [u8],
+    /// The working directory.
+    pub cwd: &'a [u8],
+    /// The first arguments, each ended by a NUL.
+    pub args: &'a [u8],
+}
+
+/// More arguments of an exec.
+#[derive(Clone, Copy, Debug)]
+pub struct Args<'a> {
+    /// The fixed part.
+    pub fixed: ArgsEvent,
+    /// The arguments from `fixed.offset` on.
+    pub bytes: &'a [u8],
+}
+
+/// A destination was judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Net {
+    /// The fixed part.
+    pub fixed: NetEvent,
+    /// `fixed.hook`, checked: never [`Hook::SockCreate`].
+    pub hook: Hook,
+    /// `fixed.verdict`, checked.
+    pub verdict: Verdict,
+}
+
+/// A socket was asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Socket {
+    /// The fixed part.
+    pub fixed: SocketEvent,
+    /// `fixed.hook`, checked: always [`Hook::SockCreate`].
+    pub hook: Hook,
+    /// `fixed.verdict`, checked.
+    pub verdict: Verdict,
+}
+
+/// The process that an event is about. `tgid` 0 if the kernel could not say.
+#[must_use]
+pub fn process_key(header: &Header) -> ProcessKey {
+    ProcessKey {
+        start_ns: header.start_ns,
+        tgid: header.tgid,
+        reserved: 0,
+    }
+}

@@ -1,0 +1,21 @@
+//! A record becomes one line of JSON.
+
+use crate::proto::Record;
+
+/// Appends the record as one JSON object and a newline. The object itself has no newline.
+///
+/// # Panics
+///
+/// Never: a record has no map and no number that JSON lacks, and memory takes every write.
+pub fn render(record: &Record, line: &mut Vec<u8>) {
+    let start = line.len();
+    if let Err(error) = serde_json::to_writer(&mut *line, record) {
+        // Unreachable, and a record is never dropped in silence.
+        line.truncate(start);
+        line.extend_from_slice(
+            format!(r#"{{"number":{},"kind":"unspecified","#, record.number).as_bytes(),
+        );
+        line.extend_from_slice(format!(r#""attribution":"not rendered: {error:?}"}}"#).as_bytes());
+    }
+    line.push(b'\n');
+}
