@@ -119,3 +119,4 @@ fn name_the_layout() {
         }
     }
     println!("cargo::rustc-env=HOOP_LAYOUT={hash:016x}");
+}

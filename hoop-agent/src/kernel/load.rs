@@ -16,6 +16,7 @@ use aya::{
 use aya_obj::generated::{BPF_F_INNER_MAP, bpf_map_type::BPF_MAP_TYPE_ARRAY};
 use hoop_common::{
     event::{LossCause, Offsets},
+    limits::MAX_POLICIES,
     policy::{Cell, PolicyEntry, WorkloadEntry},
     state::ProcessEntry,
 };
@@ -64,6 +65,9 @@ const PINNED_MAPS: [&str; 9] = [
 
 /// Lines of the verifier's log that an error shows.
 const VERIFIER_LINES: usize = 12;
+
+/// `BPF_NOEXIST` of `include/uapi/linux/bpf.h`: insert only.
+const BPF_NOEXIST: u64 = 1;
 
 /// Why the kernel does not run Hoop's programs.
 #[derive(Debug, Error)]
@@ -115,6 +119,14 @@ pub enum LoadError {
     },
 }
 
+impl LoadError {
+    /// An error of one map.
+    #[must_use]
+    pub fn map(name: &str, source: MapError) -> Self {
+        Self::Map { name: name.to_owned(), source: Box::new(source) }
+    }
+}
+
 /// Loaded programs and their maps.
 pub struct Kernel {
     ebpf: Ebpf,
@@ -124,6 +136,8 @@ pub struct Kernel {
     pub state: StateMap,
     /// `WORKLOADS`
     pub workloads: HashMap<MapData, u64, Pod<WorkloadEntry>>,
+    /// Entries of `POLICIES` in use, by bank. All of them, until this daemon filled the bank.
+    pub policies_in_bank: [u32; 2],
     /// `POLICIES`
     pub policies: Array<MapData, Pod<PolicyEntry>>,
     /// `TABLES`
@@ -138,6 +152,7 @@ pub struct EventSource {
     pub ring: RingBuf<MapData>,
     numbered: PerCpuArray<MapData, u64>,
     lost: PerCpuArray<MapData, u64>,
+    map_id: u32,
 }
 
 /// What the kernel side counted on one CPU.
@@ -192,6 +207,7 @@ impl Kernel {
         let kernel = Self {
             state,
             workloads: take(&mut ebpf, "WORKLOADS")?,
+            policies_in_bank: [MAX_POLICIES; 2],
             policies: take(&mut ebpf, "POLICIES")?,
             tables: take(&mut ebpf, "TABLES")?,
             processes: take(&mut ebpf, "PROCESSES")?,
@@ -200,7 +216,12 @@ impl Kernel {
             generation,
         };
         let mut kernel = kernel;
+        let map_id = match kernel.ebpf.map("NUMBERED") {
+            Some(Map::PerCpuArray(data)) => data.info().map_or(0, |info| info.id()),
+            _ => return Err(missing("NUMBERED")),
+        };
         let events = EventSource {
+            map_id,
             ring: take(&mut kernel.ebpf, "EVENTS")?,
             numbered: take(&mut kernel.ebpf, "NUMBERED")?,
             lost: take(&mut kernel.ebpf, "LOST")?,
@@ -273,6 +294,57 @@ impl Kernel {
         Ok(())
     }
 
+    /// Enters a tagged cgroup, with its policy in both banks.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub fn add_workload(&mut self, id: u64, policy: u32) -> Result<(), LoadError> {
+        let entry = WorkloadEntry { policy: [policy; 2] };
+        self.workloads
+            .insert(id, Pod(entry), 0)
+            .map_err(|error| LoadError::map("WORKLOADS", error))
+    }
+
+    /// Forgets a tagged cgroup and its processes.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub fn remove_workload(&mut self, id: u64) -> Result<(), LoadError> {
+        match self.workloads.remove(&id) {
+            Ok(()) | Err(MapError::KeyNotFound) => {}
+            Err(MapError::SyscallError(error)) if is_absent(&error.io_error) => {}
+            Err(error) => return Err(LoadError::map("WORKLOADS", error)),
+        }
+        let members: Vec<u32> = self
+            .processes
+            .iter()
+            .flatten()
+            .filter(|(_, Pod(entry))| entry.workload == id)
+            .map(|(tgid, _)| tgid)
+            .collect();
+        for tgid in members {
+            // It may have ended just now.
+            let _ = self.processes.remove(&tgid);
+        }
+        Ok(())
+    }
+
+    /// The tagged cgroups that the kernel side knows, by id.
+    #[must_use]
+    pub fn workload_ids(&self) -> Vec<u64> {
+        self.workloads.keys().flatten().collect()
+    }
+
+    /// Enters a process that was in the workload before its tag. The kernel's own entry, if it
+    /// made one meanwhile, stays.
+    pub fn add_process(&mut self, tgid: u32, workload: u64, start_ticks: u64) {
+        let entry = ProcessEntry { workload, start_ticks, escaped: 0 };
+        // A full map is no error: the process is still found by its cgroup.
+        let _ = self.processes.insert(tgid, Pod(entry), BPF_NOEXIST);
+    }
+
     /// Takes the cgroup programs off a cgroup.
     ///
     /// # Errors
@@ -325,6 +397,13 @@ impl Kernel {
 }
 
 impl EventSource {
+    /// Names these counters: other maps, or the maps of another boot, count from 0 again.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        format!("{} map {}", boot.trim(), self.map_id)
+    }
+
     /// What the kernel counted, by CPU.
     ///
     /// # Errors
@@ -347,6 +426,10 @@ impl EventSource {
         }
         Ok(counters)
     }
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
 }
 
 /// A number that no earlier load had: the time since boot.

@@ -188,7 +188,13 @@ pub fn remove_all(dir: &Path) -> Result<usize, PinError> {
         return Err(PinError::NotBpffs(dir.to_owned()));
     }
     let count = count_files(dir);
-    remove(dir)?;
+    let entries =
+        fs::read_dir(dir).map_err(|source| PinError::Io { path: dir.to_owned(), source })?;
+    for entry in entries.flatten() {
+        remove(&entry.path())?;
+    }
+    // The directory may be a mount point of its own, which stays.
+    let _ = fs::remove_dir(dir);
     Ok(count)
 }
 

@@ -78,6 +78,12 @@ impl Pipeline {
         &mut self.gaps
     }
 
+    /// The numbers, to save how far this run answers for events.
+    #[must_use]
+    pub fn gaps(&self) -> &Gaps {
+        &self.gaps
+    }
+
     /// What was counted.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -92,7 +98,7 @@ impl Pipeline {
         &mut self,
         bytes: &[u8],
         context: &Context<'_, impl Directory>,
-        sink: &mut impl FnMut(Record),
+        sink: &mut (impl FnMut(Record) + ?Sized),
     ) {
         let event = match decode::decode(bytes) {
             Ok(event) => event,
@@ -175,7 +181,7 @@ impl Pipeline {
         counters: &[CpuCounters],
         now_ns: u64,
         context: &Context<'_, impl Directory>,
-        sink: &mut impl FnMut(Record),
+        sink: &mut (impl FnMut(Record) + ?Sized),
     ) {
         self.write_overdue(now_ns, context, sink);
         self.table.expire(now_ns);
@@ -193,7 +199,7 @@ impl Pipeline {
         counters: &[CpuCounters],
         now_ns: u64,
         context: &Context<'_, impl Directory>,
-        sink: &mut impl FnMut(Record),
+        sink: &mut (impl FnMut(Record) + ?Sized),
     ) {
         self.write_overdue(u64::MAX, context, sink);
         let stats = &mut self.stats;
@@ -215,7 +221,7 @@ impl Pipeline {
         &mut self,
         exec: &Executed<'_>,
         context: &Context<'_, impl Directory>,
-        sink: &mut impl FnMut(Record),
+        sink: &mut (impl FnMut(Record) + ?Sized),
     ) {
         let command_line = self.table.executed(process_key(&exec.event.header), exec);
         sink(self.attribution(context).exec(exec, command_line));
@@ -225,7 +231,7 @@ impl Pipeline {
         &mut self,
         pending: &Pending,
         context: &Context<'_, impl Directory>,
-        sink: &mut impl FnMut(Record),
+        sink: &mut (impl FnMut(Record) + ?Sized),
     ) {
         self.stats.recorded += pending.events;
         let exec = Executed {
@@ -242,7 +248,7 @@ impl Pipeline {
         &mut self,
         key: ProcessKey,
         context: &Context<'_, impl Directory>,
-        sink: &mut impl FnMut(Record),
+        sink: &mut (impl FnMut(Record) + ?Sized),
     ) {
         if let Some(pending) = self.execs.take(key) {
             self.write_pending(&pending, context, sink);
@@ -253,7 +259,7 @@ impl Pipeline {
         &mut self,
         now_ns: u64,
         context: &Context<'_, impl Directory>,
-        sink: &mut impl FnMut(Record),
+        sink: &mut (impl FnMut(Record) + ?Sized),
     ) {
         while let Some(pending) = self.execs.overdue(now_ns) {
             self.write_pending(&pending, context, sink);

@@ -1,0 +1,86 @@
+//! The names behind the numbers in events, shared with the thread that writes records.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use crate::{
+    pipeline::attribute::{Directory, Rule},
+    policy::book::RuleBook,
+    proto::{Shared, Workload},
+    workload::cgroup::CgroupRoot,
+};
+
+/// What the daemon knows at one time.
+#[derive(Clone, Default)]
+pub struct Names {
+    /// Workloads by the id of their cgroup.
+    pub workloads: HashMap<u64, Shared<Workload>>,
+    /// Rules by number.
+    pub rules: Arc<RuleBook>,
+}
+
+/// Where the daemon puts names, before events with their numbers can arrive.
+#[derive(Clone, Default)]
+pub struct Publisher(Arc<Published>);
+
+#[derive(Default)]
+struct Published {
+    version: AtomicU64,
+    names: RwLock<Arc<Names>>,
+}
+
+/// The reading end.
+pub struct Reader {
+    published: Arc<Published>,
+    version: u64,
+    names: Arc<Names>,
+    cgroups: CgroupRoot,
+}
+
+impl Publisher {
+    /// Replaces the names.
+    pub fn publish(&self, names: Names) {
+        *self.0.names.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(names);
+        self.0.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// A reading end. Paths of cgroups that are no workloads are looked up in `cgroups`.
+    #[must_use]
+    pub fn reader(&self, cgroups: CgroupRoot) -> Reader {
+        Reader { published: Arc::clone(&self.0), version: 0, names: Arc::default(), cgroups }
+    }
+}
+
+impl Reader {
+    /// Takes over what was published since. To be called before every event: names are published
+    /// before the kernel can use their numbers.
+    pub fn refresh(&mut self) {
+        let version = self.published.version.load(Ordering::Acquire);
+        if version != self.version {
+            self.version = version;
+            let names = self.published.names.read().unwrap_or_else(PoisonError::into_inner);
+            self.names = Arc::clone(&names);
+        }
+    }
+}
+
+impl Directory for Reader {
+    fn workload(&self, cgroup_id: u64) -> Option<Shared<Workload>> {
+        self.names.workloads.get(&cgroup_id).cloned()
+    }
+
+    fn rule(&self, number: u32) -> Option<Rule<'_>> {
+        let info = self.names.rules.get(number)?;
+        Some(Rule { name: &info.rule, because: &info.because })
+    }
+
+    fn cgroup(&self, cgroup_id: u64) -> Option<Arc<str>> {
+        let path = self.cgroups.path_of(cgroup_id).ok()??;
+        Some(path.as_str().into())
+    }
+}

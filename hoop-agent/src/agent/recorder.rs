@@ -1,0 +1,409 @@
+//! The thread that turns events into records: it alone reads the ring and writes the log.
+
+use std::{
+    fs, io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use hoop_common::event::LossCause;
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::eventfd::{EfdFlags, EventFd},
+};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+
+use super::names::Reader;
+use crate::{
+    audit::{follow::Followers, log::Log},
+    clock::{ClockOffset, boot_ns},
+    kernel::load::EventSource,
+    pipeline::{
+        Context, Pipeline,
+        gap::CpuCounters,
+        process::{Limits, ProcessTable, Seed},
+    },
+    proto::{Kind, Record, Result as VerdictResult},
+};
+
+/// Notes that wait for the thread at one time. Senders wait when it is full.
+const NOTES: usize = 1024;
+
+/// How long the thread lets events gather once there is one. Bounds the wake-ups under load; it
+/// is the delay that a lone event sees.
+const GATHER: Duration = Duration::from_millis(1);
+
+/// How often numbers are settled while events arrive.
+const SETTLE_NS: u64 = 100_000_000;
+
+/// Settles after the last event before the thread sleeps until the next: a lost number is given
+/// up by then.
+const SETTLES_WHEN_IDLE: u32 = 20;
+
+/// Events taken from the ring before notes are looked at again.
+const BATCH: usize = 4096;
+
+/// A handle to the thread.
+pub struct Recorder {
+    notes: SyncSender<Note>,
+    wake: Arc<EventFd>,
+    followers: Followers,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the thread counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Events numbered by the kernel since this daemon started.
+    pub numbered: u64,
+    /// Of these, represented in records.
+    pub recorded: u64,
+    /// Of these, counted in gap records.
+    pub lost: u64,
+    /// Number of the last record on disk.
+    pub last_record: u64,
+    /// Whether records cannot be written at the moment.
+    pub log_failing: bool,
+    /// Verdicts by result: allowed, denied, shadow.
+    pub verdicts: Verdicts,
+}
+
+/// Verdicts since the daemon started. A shadow is no denial.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdicts {
+    /// Allowed.
+    pub allow: u64,
+    /// Denied.
+    pub deny: u64,
+    /// Allowed, and `enforce` would have denied it.
+    pub shadow: u64,
+}
+
+enum Note {
+    Record(Box<Record>),
+    Seed(Vec<Seed>),
+    Count(oneshot::Sender<Counts>),
+    Stop,
+}
+
+struct Thread {
+    source: EventSource,
+    pipeline: Pipeline,
+    names: Reader,
+    log: Log,
+    notes: Receiver<Note>,
+    wake: Arc<EventFd>,
+    denied: mpsc::Sender<u64>,
+    verdicts: Verdicts,
+    positions: PathBuf,
+    /// The kernel's counters when this daemon started.
+    start: u64,
+    idle_settles: u32,
+    last_settle_ns: u64,
+}
+
+impl Recorder {
+    /// Starts the thread. Workloads whose TCP packets the backstop drops are named on `denied`.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel's counters cannot be read or the thread not made.
+    pub fn start(
+        source: EventSource,
+        log: Log,
+        names: Reader,
+        state_dir: &Path,
+        denied: mpsc::Sender<u64>,
+    ) -> io::Result<Self> {
+        let (sender, notes) = sync_channel(NOTES);
+        let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
+        let followers = log.followers();
+        let mut pipeline = Pipeline::new(ProcessTable::new(Limits::default(), boot_ns()));
+        let positions = state_dir.join("positions.json");
+        let mut start = 0;
+        for position in read_positions(&positions, &source.identity()) {
+            start += position.numbered;
+            pipeline.gaps_mut().resume(position);
+        }
+        let thread = Thread {
+            source,
+            pipeline,
+            names,
+            log,
+            notes,
+            wake: Arc::clone(&wake),
+            denied,
+            verdicts: Verdicts::default(),
+            positions,
+            start,
+            idle_settles: 0,
+            last_settle_ns: 0,
+        };
+        let thread =
+            std::thread::Builder::new().name("recorder".into()).spawn(move || thread.run())?;
+        Ok(Self { notes: sender, wake, followers, thread: Some(thread) })
+    }
+
+    /// Adds a record that the daemon itself made.
+    pub fn record(&self, record: Record) {
+        self.send(Note::Record(Box::new(record)));
+    }
+
+    /// Tells of processes that were there before the tag.
+    pub fn seed(&self, seeds: Vec<Seed>) {
+        self.send(Note::Seed(seeds));
+    }
+
+    /// What was counted, once everything that the kernel has written so far is recorded.
+    pub async fn counts(&self) -> Counts {
+        let (sender, receiver) = oneshot::channel();
+        self.send(Note::Count(sender));
+        receiver.await.unwrap_or_default()
+    }
+
+    /// A handle to subscribe to records with.
+    #[must_use]
+    pub fn followers(&self) -> Followers {
+        self.followers.clone()
+    }
+
+    fn send(&self, note: Note) {
+        // Fails only after the thread ended, when nothing can be recorded any more.
+        let _ = self.notes.send(note);
+        let _ = self.wake.write(1);
+    }
+}
+
+impl Drop for Recorder {
+    /// Drains what is there and ends the thread.
+    fn drop(&mut self) {
+        self.send(Note::Stop);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Thread {
+    fn run(mut self) {
+        loop {
+            let notes = self.take_notes();
+            let events = self.drain();
+            self.log.flush();
+            let Some(asked) = notes else { break };
+            let now = boot_ns();
+            if events > 0 {
+                self.idle_settles = 0;
+            }
+            if now.saturating_sub(self.last_settle_ns) >= SETTLE_NS || !asked.is_empty() {
+                self.settle(now);
+            }
+            for sender in asked {
+                let _ = sender.send(self.counts());
+            }
+            if events < BATCH {
+                self.wait();
+            }
+        }
+        while self.drain() == BATCH {}
+        let counters = self.counters();
+        self.with_sink(|pipeline, context, sink| {
+            pipeline.finish(&counters, boot_ns(), context, sink);
+        });
+        self.log.flush();
+        self.save_positions();
+    }
+
+    /// Works through the notes. `None`: the thread is to end. Otherwise those who asked for
+    /// counts.
+    fn take_notes(&mut self) -> Option<Vec<oneshot::Sender<Counts>>> {
+        let _ = self.wake.read();
+        let mut asked = Vec::new();
+        loop {
+            match self.notes.try_recv() {
+                Ok(Note::Record(record)) => self.log.append(*record),
+                Ok(Note::Seed(seeds)) => self.pipeline.table_mut().seed(seeds),
+                Ok(Note::Count(sender)) => asked.push(sender),
+                Ok(Note::Stop) | Err(TryRecvError::Disconnected) => return None,
+                Err(TryRecvError::Empty) => return Some(asked),
+            }
+        }
+    }
+
+    /// Takes a batch of events from the ring; returns how many.
+    fn drain(&mut self) -> usize {
+        let offset = ClockOffset::measure();
+        let Self { source, pipeline, names, log, denied, verdicts, .. } = self;
+        let mut events = 0;
+        while events < BATCH {
+            let Some(item) = source.ring.next() else { break };
+            events += 1;
+            names.refresh();
+            let context = Context { directory: &*names, offset };
+            pipeline.ingest(&item, &context, &mut |record| {
+                note_verdict(&record, verdicts, denied);
+                log.append(record);
+            });
+        }
+        events
+    }
+
+    fn settle(&mut self, now: u64) {
+        self.last_settle_ns = now;
+        self.idle_settles = self.idle_settles.saturating_add(1);
+        let counters = self.counters();
+        self.with_sink(|pipeline, context, sink| pipeline.settle(&counters, now, context, sink));
+        self.log.flush();
+        self.save_positions();
+    }
+
+    fn with_sink(
+        &mut self,
+        work: impl FnOnce(&mut Pipeline, &Context<'_, Reader>, &mut dyn FnMut(Record)),
+    ) {
+        self.names.refresh();
+        let Self { pipeline, names, log, .. } = self;
+        let context = Context { directory: &*names, offset: ClockOffset::measure() };
+        work(pipeline, &context, &mut |record| log.append(record));
+    }
+
+    fn counters(&self) -> Vec<CpuCounters> {
+        match self.source.counters() {
+            Ok(counters) => (0..)
+                .zip(counters)
+                .map(|(cpu, counters)| CpuCounters {
+                    cpu,
+                    numbered: counters.numbered,
+                    lost: counters.lost,
+                })
+                .collect(),
+            Err(error) => {
+                tracing::warn!(%error, "the kernel's counters cannot be read");
+                Vec::new()
+            }
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        let stats = self.pipeline.stats();
+        let numbered: u64 = self.counters().iter().map(|counters| counters.numbered).sum();
+        Counts {
+            numbered: numbered.saturating_sub(self.start),
+            recorded: stats.recorded,
+            lost: stats.missing,
+            last_record: self.log.last_number(),
+            log_failing: self.log.failure().is_some(),
+            verdicts: self.verdicts,
+        }
+    }
+
+    /// Waits for an event or a note; while numbers are unsettled not for long.
+    fn wait(&mut self) {
+        let unsettled = self.idle_settles < SETTLES_WHEN_IDLE;
+        let limit = if unsettled {
+            PollTimeout::from((SETTLE_NS / 1_000_000) as u16)
+        } else {
+            PollTimeout::NONE
+        };
+        let ring = self.source.ring.as_fd();
+        if poll_readable(&[self.wake.as_fd(), ring], limit) && !is_readable(self.wake.as_fd()) {
+            let gather = PollTimeout::from(GATHER.as_millis() as u16);
+            poll_readable(&[self.wake.as_fd()], gather);
+        }
+    }
+
+    fn save_positions(&self) {
+        let positions: Vec<Position> =
+            self.pipeline.gaps().positions().map(Position::from).collect();
+        let identity = self.source.identity();
+        if let Err(error) = write_positions(&self.positions, &identity, &positions) {
+            tracing::warn!(%error, path = %self.positions.display(), "positions not saved");
+        }
+    }
+}
+
+fn note_verdict(record: &Record, verdicts: &mut Verdicts, denied: &mpsc::Sender<u64>) {
+    let Some(verdict) = &record.verdict else { return };
+    match verdict.result() {
+        VerdictResult::Allow => verdicts.allow += 1,
+        VerdictResult::Shadow => verdicts.shadow += 1,
+        VerdictResult::Deny => {
+            verdicts.deny += 1;
+            if record.kind() == Kind::Packet
+                && let Some(workload) = &record.workload
+            {
+                // A full channel already asks for a sweep.
+                let _ = denied.try_send(workload.cgroup_id);
+            }
+        }
+        VerdictResult::Unspecified => {}
+    }
+}
+
+/// Waits until one of the descriptors is readable. False on a timeout.
+fn poll_readable(fds: &[BorrowedFd<'_>], limit: PollTimeout) -> bool {
+    let mut fds: Vec<PollFd<'_>> =
+        fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+    loop {
+        match poll(&mut fds, limit) {
+            Ok(ready) => return ready > 0,
+            Err(Errno::EINTR) => {}
+            Err(error) => {
+                tracing::error!(%error, "poll");
+                return false;
+            }
+        }
+    }
+}
+
+fn is_readable(fd: BorrowedFd<'_>) -> bool {
+    debug_assert!(fd.as_raw_fd() >= 0);
+    poll_readable(&[fd], PollTimeout::ZERO)
+}
+
+/// How far the log answers for a CPU's events, on disk.
+#[derive(Serialize, Deserialize)]
+struct Position {
+    cpu: u16,
+    numbered: u64,
+    lost: Vec<u64>,
+}
+
+impl From<CpuCounters> for Position {
+    fn from(counters: CpuCounters) -> Self {
+        Self { cpu: counters.cpu, numbered: counters.numbered, lost: counters.lost.to_vec() }
+    }
+}
+
+/// `identity` names the kernel's counters: others count anew.
+fn read_positions(path: &Path, identity: &str) -> Vec<CpuCounters> {
+    let Ok(text) = fs::read(path) else { return Vec::new() };
+    match serde_json::from_slice::<(String, Vec<Position>)>(&text) {
+        Ok((saved, positions)) if saved == identity => positions
+            .into_iter()
+            .map(|position| {
+                let mut lost = [0; LossCause::ALL.len()];
+                for (lost, saved) in lost.iter_mut().zip(position.lost) {
+                    *lost = saved;
+                }
+                CpuCounters { cpu: position.cpu, numbered: position.numbered, lost }
+            })
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn write_positions(path: &Path, identity: &str, positions: &[Position]) -> io::Result<()> {
+    let text = serde_json::to_vec(&(identity, positions))?;
+    let new = path.with_extension("new");
+    fs::write(&new, text)?;
+    fs::rename(&new, path)
+}

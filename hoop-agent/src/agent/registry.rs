@@ -1,0 +1,70 @@
+//! What must outlive the daemon besides the kernel's own state: the numbers of rules, and which
+//! cgroups were tagged by hand.
+
+use std::{
+    fs, io,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::enforcer::Origin;
+use crate::policy::book::RuleBook;
+
+/// The registry's contents.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Registry {
+    /// Rule numbers.
+    pub rules: RuleBook,
+    /// Workloads.
+    pub workloads: Vec<Entry>,
+}
+
+/// A workload.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Entry {
+    /// Id of its cgroup.
+    pub id: u64,
+    /// Path of its cgroup.
+    pub cgroup: String,
+    /// Name of its policy.
+    pub policy: String,
+    /// How it was tagged.
+    pub origin: Origin,
+}
+
+/// Where the registry is kept.
+#[derive(Clone, Debug)]
+pub struct Store(PathBuf);
+
+impl Store {
+    /// The store in a state directory.
+    #[must_use]
+    pub fn new(state_dir: &Path) -> Self {
+        Self(state_dir.join("registry.json"))
+    }
+
+    /// Reads the registry; an empty one if there is none, or if it cannot be read as one.
+    #[must_use]
+    pub fn read(&self) -> Registry {
+        let Ok(text) = fs::read(&self.0) else { return Registry::default() };
+        serde_json::from_slice(&text).unwrap_or_else(|error| {
+            tracing::warn!(%error, path = %self.0.display(), "the registry is started anew");
+            Registry::default()
+        })
+    }
+
+    /// Writes the registry, in one step.
+    ///
+    /// # Errors
+    ///
+    /// When the state directory cannot be written to.
+    pub fn write(&self, registry: &Registry) -> io::Result<()> {
+        let new = self.0.with_extension("new");
+        let mut file =
+            fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&new)?;
+        serde_json::to_writer(io::BufWriter::new(&mut file), registry)?;
+        fs::rename(&new, &self.0)
+    }
+}
