@@ -77,9 +77,8 @@ impl FromStr for Destination {
         let protocol = match protocol {
             "tcp" => TCP,
             "udp" => UDP,
-            "icmpv6" => ICMPV6,
             "icmp" if address.to_canonical().is_ipv4() => ICMP,
-            "icmp" => ICMPV6,
+            "icmp" | "icmpv6" => ICMPV6,
             _ => protocol
                 .parse()
                 .map_err(|_| Error::Protocol(protocol.to_owned()))?,
@@ -262,6 +261,19 @@ impl fmt::Display for Explanation {
         }
         Ok(())
     }
+}
+
+/// The rule that decides, `None` for the default. Modes are not considered.
+pub(super) fn decides<'p>(policy: &'p Policy, destination: &Destination) -> Option<&'p Rule> {
+    let Destination {
+        address,
+        protocol,
+        port,
+    } = *destination;
+    let judged = judged_address(address);
+    policy
+        .rules_by_precedence()
+        .find(|rule| matches(rule, judged, protocol, port))
 }
 
 fn verdict(action: Action, mode: Mode) -> Verdict {

@@ -12,6 +12,7 @@ pub mod explain;
 mod fields;
 mod load;
 pub mod model;
+pub mod show;
 mod source;
 mod sweep;
 #[cfg(any(test, feature = "testing"))]

@@ -188,7 +188,7 @@ pub enum Protocol {
     Transport,
     /// Every protocol: `any` without ports, and a deny rule that names neither protocol nor port.
     Any,
-    /// ICMP towards IPv4 addresses, ICMPv6 towards IPv6 addresses.
+    /// ICMP towards IPv4 addresses, `ICMPv6` towards IPv6 addresses.
     Icmp,
     /// One protocol, by its IANA number.
     Number(u8),

@@ -318,18 +318,18 @@ impl Reader<'_> {
                 "add `cidrs`, `ports` or `protocol`; for everything, set `default`",
             );
         }
-        let has_port_list = ports.is_some();
-        let protocol = match protocol {
-            Some(None) => None,
-            None if has_port_list || action == Action::Allow => Some(Protocol::Transport),
-            None => Some(Protocol::Any),
-            Some(Some(StatedProtocol::Any)) if has_port_list => Some(Protocol::Transport),
-            Some(Some(StatedProtocol::Any)) => Some(Protocol::Any),
-            Some(Some(StatedProtocol::Number(number))) if has_ports(number) || !has_port_list => {
+        let protocol = match (protocol, ports.is_some()) {
+            (Some(None), _) => None,
+            (None | Some(Some(StatedProtocol::Any)), true) => Some(Protocol::Transport),
+            (None, false) if action == Action::Allow => Some(Protocol::Transport),
+            (None | Some(Some(StatedProtocol::Any)), false) => Some(Protocol::Any),
+            (Some(Some(StatedProtocol::Icmp)), false) => Some(Protocol::Icmp),
+            (Some(Some(StatedProtocol::Number(number))), has_port_list)
+                if has_ports(number) || !has_port_list =>
+            {
                 Some(Protocol::Number(number))
             }
-            Some(Some(StatedProtocol::Icmp)) if !has_port_list => Some(Protocol::Icmp),
-            Some(Some(_)) => {
+            (Some(Some(_)), _) => {
                 let at = fields.get("ports").map_or(position, |node| node.position);
                 let help = "remove `ports`, or use protocol tcp or udp";
                 self.refuse(at, "the rule has ports, and its protocol has none", help);

@@ -38,7 +38,7 @@ pub(super) struct Run<'s> {
     /// 2^-128). Differs from process to process, so no policy can be written to collide.
     pub(super) id: u128,
     /// The ranks that apply, except those another of the same shape precedes.
-    pub(super) ranks: &'s BTreeSet<usize>,
+    pub(super) ranks: &'s [usize],
 }
 
 impl<'p> Sweep<'p> {
@@ -63,8 +63,9 @@ impl<'p> Sweep<'p> {
     /// Calls `visit` for every run, in order. The first run starts at key 0. Stops when `visit`
     /// returns false.
     pub(super) fn runs(&self, mut visit: impl FnMut(&Run<'_>) -> bool) {
-        let mut changes: Vec<(u128, usize, bool)> = Vec::new();
-        for (rank, ranges) in self.addresses.iter().enumerate() {
+        let count = self.addresses.iter().map(Vec::len).sum::<usize>() * 2;
+        let mut changes: Vec<(u128, u32, bool)> = Vec::with_capacity(count);
+        for (rank, ranges) in (0..).zip(&self.addresses) {
             for &(first, last) in ranges {
                 changes.push((first, rank, true));
                 if let Some(after) = last.checked_add(1) {
@@ -72,14 +73,15 @@ impl<'p> Sweep<'p> {
                 }
             }
         }
-        changes.sort_unstable();
+        // Stable, because that sort makes use of the runs that are already in order: one per rule.
+        changes.sort();
 
         let mut active = Active::new(&self.shapes);
         let mut changes = changes.into_iter().peekable();
         let mut start = 0;
         loop {
             while let Some((_, rank, enters)) = changes.next_if(|change| change.0 == start) {
-                active.change(rank, enters);
+                active.change(rank as usize, enters);
             }
             let v4 = (V4.0..=V4.1).contains(&start);
             let run = Run {
@@ -166,9 +168,10 @@ impl<'p> Sweep<'p> {
 /// The rules that apply at the current address.
 struct Active<'s> {
     shapes: &'s [usize],
-    by_shape: Vec<BTreeSet<usize>>,
+    // Sorted vectors, because they are small and change at every address: no allocation.
+    by_shape: Vec<Vec<usize>>,
     /// The first rank of every shape.
-    ranks: BTreeSet<usize>,
+    ranks: Vec<usize>,
     /// Sum over `ranks` of a random number for each.
     id: u128,
     /// The random number of every rank. Even, so that the lowest bit of `id` is free for the
@@ -186,8 +189,8 @@ impl<'s> Active<'s> {
         };
         Self {
             shapes,
-            by_shape: vec![BTreeSet::new(); count],
-            ranks: BTreeSet::new(),
+            by_shape: vec![Vec::new(); count],
+            ranks: Vec::new(),
             id: 0,
             tokens: (0..shapes.len()).map(token).collect(),
         }
@@ -196,23 +199,29 @@ impl<'s> Active<'s> {
     fn change(&mut self, rank: usize, enters: bool) {
         let same_shape = &mut self.by_shape[self.shapes[rank]];
         let before = same_shape.first().copied();
-        if enters {
-            same_shape.insert(rank);
-        } else {
-            same_shape.remove(&rank);
-        }
+        toggle(same_shape, rank, enters);
         let after = same_shape.first().copied();
         if before == after {
             return;
         }
         if let Some(rank) = before {
-            self.ranks.remove(&rank);
+            toggle(&mut self.ranks, rank, false);
             self.id = self.id.wrapping_sub(self.tokens[rank]);
         }
         if let Some(rank) = after {
-            self.ranks.insert(rank);
+            toggle(&mut self.ranks, rank, true);
             self.id = self.id.wrapping_add(self.tokens[rank]);
         }
+    }
+}
+
+/// Adds to a sorted vector, or removes from it.
+fn toggle(ranks: &mut Vec<usize>, rank: usize, enters: bool) {
+    let at = ranks.partition_point(|&other| other < rank);
+    if enters {
+        ranks.insert(at, rank);
+    } else {
+        ranks.remove(at);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Random policies and destinations from a seed, for tests that compare two judges.
 //!
-//! Addresses stay inside 192.0.2.0/24, 198.51.100.0/24, 203.0.113.0/24, 2001:db8::/32 and
+//! Addresses stay inside 192.0.2.0/24, 198.51.100.0/24, 203.0.113.0/24, `2001:db8::/32` and
 //! 127.0.0.0/8, which no test can harm anyone with.
 
 use std::fmt::Write;
@@ -91,7 +91,7 @@ pub fn random_destinations(seed: u64, count: usize, policy: &Policy) -> Vec<Dest
     destinations
 }
 
-/// SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators).
+/// `SplitMix64` (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators).
 struct Random(u64);
 
 impl Random {

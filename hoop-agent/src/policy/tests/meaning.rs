@@ -8,6 +8,7 @@ use crate::policy::book::RuleBook;
 use crate::policy::compile::{CompileError, compile};
 use crate::policy::explain::{Destination, ParseDestinationError, Verdict, explain};
 use crate::policy::model::{ALL_SOCKETS, Action, DEFAULT_SOCKETS, Policy};
+use crate::policy::show::Show;
 
 /// The verdict and rule, the same from `explain` and from the compiled tables.
 #[track_caller]
@@ -255,6 +256,28 @@ fn precedence_is_explained() {
         text("[2001:db8::1]:1"),
         "allow tcp/[2001:db8::1]:1 by rule `default` of policy `copilot` (enforce)"
     );
+}
+
+#[test]
+fn a_policy_is_shown_in_order_of_precedence() {
+    let policy = parse(&policy_with_egress(
+        "    default: deny\n    allow:\n      \
+         - { name: web, ports: [80, 443, 8000-8999, 9000] }\n      \
+         - { name: ping, protocol: icmp, cidrs: [192.0.2.0/24] }\n    deny:\n      \
+         - { name: metadata, cidrs: [169.254.169.254], because: cloud credentials }\n",
+    ));
+    let expected = "\
+copilot (enforce)
+  file      policy.yaml:3
+  identity  spiffe://example.org/agents/copilot
+  sockets   tcp, udp, unix, netlink (not stated)
+         RULE      PROTOCOL  PORTS                       CIDRS               BECAUSE
+  deny   metadata  any       any                         169.254.169.254/32  cloud credentials
+  allow  web       tcp, udp  80, 443, 8000-8999, 1 more  any
+  allow  ping      icmp      -                           192.0.2.0/24
+  deny   default   any       any                         any                 no rule allows it
+";
+    assert_eq!(Show(&policy).to_string(), expected);
 }
 
 #[test]

@@ -1,0 +1,113 @@
+//! A policy as a person reads it: its rules in the order in which they are asked.
+
+use std::fmt;
+
+use hoop_common::policy::SocketKind;
+
+use super::model::{
+    Action, DEFAULT_BECAUSE, DEFAULT_RULE, Policy, Protocol, Rule, mode_name, socket_name,
+};
+
+/// CIDRs or ports listed in one row; more are counted.
+const LISTED: usize = 3;
+
+/// Shows a policy with [`fmt::Display`], as `policy show` prints it.
+#[derive(Clone, Copy, Debug)]
+pub struct Show<'p>(pub &'p Policy);
+
+impl fmt::Display for Show<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let policy = self.0;
+        writeln!(f, "{} ({})", policy.name, mode_name(policy.mode))?;
+        writeln!(
+            f,
+            "  file      {}:{}",
+            policy.file.display(),
+            policy.position.line
+        )?;
+        writeln!(f, "  identity  {}", policy.identity)?;
+        if let Some(on_behalf_of) = &policy.on_behalf_of {
+            writeln!(f, "  for       {on_behalf_of}")?;
+        }
+        for cgroup in &policy.cgroups {
+            writeln!(f, "  cgroup    {}", cgroup.text)?;
+        }
+        let allowed = |kind: &SocketKind| policy.sockets & kind.bit() != 0;
+        let sockets: Vec<_> = SocketKind::ALL
+            .into_iter()
+            .filter(allowed)
+            .map(socket_name)
+            .collect();
+        let sockets = if sockets.is_empty() {
+            "none".to_owned()
+        } else {
+            sockets.join(", ")
+        };
+        let stated = if policy.sockets_stated {
+            ""
+        } else {
+            " (not stated)"
+        };
+        writeln!(f, "  sockets   {sockets}{stated}")?;
+
+        let default = match policy.egress.default {
+            Action::Allow => "",
+            Action::Deny => DEFAULT_BECAUSE,
+        };
+        let header = ["", "RULE", "PROTOCOL", "PORTS", "CIDRS", "BECAUSE"].map(str::to_owned);
+        let last = [
+            policy.egress.default.to_string(),
+            DEFAULT_RULE.to_owned(),
+            "any".to_owned(),
+            "any".to_owned(),
+            "any".to_owned(),
+            default.to_owned(),
+        ];
+        let rows: Vec<_> = std::iter::once(header)
+            .chain(policy.rules_by_precedence().map(row))
+            .chain(std::iter::once(last))
+            .collect();
+        let width = |column: usize| {
+            rows.iter()
+                .map(|row| row[column].chars().count())
+                .max()
+                .unwrap_or(0)
+        };
+        let widths: [usize; 6] = std::array::from_fn(width);
+        for row in &rows {
+            let mut line = String::new();
+            for (cell, width) in row.iter().zip(widths) {
+                line.push_str(&format!("  {cell:width$}"));
+            }
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+fn row(rule: &Rule) -> [String; 6] {
+    let ports = match rule.protocol {
+        Protocol::Icmp => "-".to_owned(),
+        _ => list(&rule.ports),
+    };
+    [
+        rule.action.to_string(),
+        rule.name.clone(),
+        rule.protocol.to_string(),
+        ports,
+        list(rule.cidrs.as_deref().unwrap_or_default()),
+        rule.because.clone(),
+    ]
+}
+
+/// The first items, and how many more there are. None at all means any.
+fn list<T: ToString>(items: &[T]) -> String {
+    if items.is_empty() {
+        return "any".to_owned();
+    }
+    let mut texts: Vec<_> = items.iter().take(LISTED).map(ToString::to_string).collect();
+    if items.len() > LISTED {
+        texts.push(format!("{} more", items.len() - LISTED));
+    }
+    texts.join(", ")
+}
