@@ -199,7 +199,9 @@ fn golden_json_of_every_kind() {
             front(7, "exit", ended)
         ),
     ];
-    for (line, expected) in bench.lines().iter().zip(&expected) {
+    let lines = bench.lines();
+    assert_eq!(lines.len(), expected.len());
+    for (line, expected) in lines.iter().zip(&expected) {
         assert_eq!(line, expected);
     }
 
