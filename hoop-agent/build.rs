@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use protox::prost_reflect::prost_types::{DescriptorProto, EnumDescriptorProto};
 
 fn main() -> Result<()> {
     embed_kernel_programs();
@@ -29,9 +30,9 @@ fn compile_records() -> Result<()> {
 
     let files = || descriptors.file.iter();
     let messages = files().flat_map(|file| &file.message_type);
-    let messages: Vec<_> = messages.map(|message| message.name()).collect();
+    let messages: Vec<_> = messages.map(DescriptorProto::name).collect();
     let enums = files().flat_map(|file| &file.enum_type);
-    let enums: Vec<_> = enums.map(|kind| kind.name()).collect();
+    let enums: Vec<_> = enums.map(EnumDescriptorProto::name).collect();
     let record = "Record";
 
     let mut config = prost_build::Config::new();

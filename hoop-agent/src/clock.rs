@@ -35,10 +35,7 @@ pub fn boot_ns() -> u64 {
 
 fn nanoseconds(clock: ClockId) -> i64 {
     // Fails only for a clock that the kernel does not have; both are older than our floor.
-    clock_gettime(clock).map_or(0, |time| {
-        let (seconds, nanoseconds) = (i64::from(time.tv_sec()), i64::from(time.tv_nsec()));
-        seconds * 1_000_000_000 + nanoseconds
-    })
+    clock_gettime(clock).map_or(0, |time| time.tv_sec() * 1_000_000_000 + time.tv_nsec())
 }
 
 /// Nanoseconds since 1970 in UTC, written as `2026-11-25T09:11:26.123456789Z` (RFC 3339).

@@ -5,7 +5,8 @@
 
 #[expect(
     missing_docs,
-    reason = "what the definition leaves undocumented names itself"
+    clippy::doc_markdown,
+    reason = "generated: comments are the definition's and prost's, what has none names itself"
 )]
 mod parts {
     use super::{is_default, serialize_result};
@@ -16,6 +17,7 @@ mod parts {
 #[expect(
     missing_docs,
     unreachable_pub,
+    clippy::doc_markdown,
     reason = "generated: prost documents no oneof, and the module of one is public"
 )]
 mod top {

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Notify;
 
+use crate::pipeline::attribute::gap_now;
 use crate::pipeline::render::render;
-use crate::proto::{Fact, Gap, Kind, Record};
+use crate::proto::Gap;
 
 /// Bytes of lines that wait for one follower, by default.
 pub const FOLLOWER_BYTES: usize = 4 << 20;
@@ -135,20 +136,11 @@ impl Queue {
         if count == 0 {
             return None;
         }
-        let boot_ns = crate::clock::boot_ns();
-        let record = Record {
-            time_dt: crate::clock::ClockOffset::measure().utc(boot_ns),
-            boot_time_ns: boot_ns,
-            kind: Kind::Gap.into(),
-            class_uid: 6002,
-            activity_id: 99,
-            fact: Some(Fact::Gap(Gap {
-                count,
-                cause: "follower too slow".to_owned(),
-                ..Gap::default()
-            })),
-            ..Record::default()
-        };
+        let record = gap_now(Gap {
+            count,
+            cause: "follower too slow".to_owned(),
+            ..Gap::default()
+        });
         let mut line = Vec::new();
         render(&record, &mut line);
         Some(line.into())

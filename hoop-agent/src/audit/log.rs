@@ -14,7 +14,7 @@ use std::os::unix::fs::{
 use std::path::{Path, PathBuf};
 
 use super::follow::Followers;
-use crate::pipeline::attribute::lifecycle;
+use crate::pipeline::attribute::{gap_now, lifecycle};
 use crate::pipeline::render::render;
 use crate::proto::{Fact, Gap, Kind, Record};
 
@@ -198,9 +198,7 @@ impl Log {
         };
         for (_, gap) in std::mem::take(&mut self.unwritten) {
             let cause = cause.clone();
-            let mut record = lifecycle(Kind::Gap, "", String::new(), String::new());
-            record.fact = Some(Fact::Gap(Gap { cause, ..gap }));
-            self.add(record);
+            self.add(gap_now(Gap { cause, ..gap }));
         }
     }
 

@@ -84,22 +84,33 @@ pub fn lifecycle(kind: Kind, activity: &str, subject: String, detail: String) ->
     }
 }
 
-/// The record of a gap. `boot_ns` is when it was found.
+/// The record of a gap between kernel and pipeline. `boot_ns` is when it was found.
 #[must_use]
 pub fn gap(missing: Missing, boot_ns: u64, offset: ClockOffset) -> Record {
+    let gap = Gap {
+        cpu: missing.cpu.into(),
+        first: missing.first,
+        last: missing.last,
+        count: missing.count,
+        cause: missing.cause,
+    };
+    gap_at(gap, boot_ns, offset)
+}
+
+/// The record of a gap behind the pipeline, found now.
+#[must_use]
+pub fn gap_now(gap: Gap) -> Record {
+    gap_at(gap, crate::clock::boot_ns(), ClockOffset::measure())
+}
+
+fn gap_at(gap: Gap, boot_ns: u64, offset: ClockOffset) -> Record {
     Record {
         time_dt: offset.utc(boot_ns),
         boot_time_ns: boot_ns,
         kind: Kind::Gap.into(),
         class_uid: APPLICATION_LIFECYCLE,
         activity_id: OTHER,
-        fact: Some(Fact::Gap(Gap {
-            cpu: missing.cpu.into(),
-            first: missing.first,
-            last: missing.last,
-            count: missing.count,
-            cause: missing.cause,
-        })),
+        fact: Some(Fact::Gap(gap)),
         ..Record::default()
     }
 }
@@ -274,7 +285,13 @@ impl<D: Directory> Attribution<'_, D> {
         if key.tgid == 0 {
             return (None, "the kernel could not say which process");
         }
-        let cached = self.table.cached(key);
+        let attribution = |seen| match seen {
+            true => "",
+            false => "program not seen: started before Hoop or outside the workload",
+        };
+        if let Some((actor, seen)) = self.table.cached(key) {
+            return (Some(actor), attribution(seen));
+        }
         let Some(process) = self.table.get(key) else {
             let process = ProcessMessage {
                 pid: key.tgid,
@@ -292,13 +309,7 @@ impl<D: Directory> Attribution<'_, D> {
             };
             return (Some(actor.into()), why);
         };
-        let attribution = match process.program {
-            Some(_) => "",
-            None => "program not seen: started before Hoop or outside the workload",
-        };
-        if cached.is_some() {
-            return (cached, attribution);
-        }
+        let attribution = attribution(process.program.is_some());
         let actor = Shared::new(actor(self.table, process));
         self.table.cache(key, &actor);
         (Some(actor), attribution)

@@ -218,6 +218,13 @@ mod tests {
             decode(event.as_bytes()).map(|_| ())
         };
         assert_eq!(net(|_| {}), Ok(()));
+        assert_eq!(
+            net(|event| event.header.size += 1),
+            Err(Malformed::Size {
+                said: 113,
+                len: 112
+            })
+        );
         assert_eq!(net(|event| event.hook = 0), Err(Malformed::Hook(0)));
         assert_eq!(net(|event| event.hook = 6), Err(Malformed::Hook(6)));
         assert_eq!(net(|event| event.verdict = 4), Err(Malformed::Verdict(4)));

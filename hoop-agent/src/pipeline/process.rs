@@ -1,6 +1,9 @@
 //! The process table: who the processes of the workloads are. The only state that stages share.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+mod bounds;
+mod entry;
+
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -9,6 +12,10 @@ use hoop_common::event::{
     ProcessKey,
 };
 
+pub use self::bounds::Limits;
+use self::bounds::{Charge, Recent};
+use self::entry::CachedActor;
+pub use self::entry::{Process, Program};
 use super::text;
 use crate::proto::{Actor, Namespaces, Shared, User};
 
@@ -21,28 +28,6 @@ pub const COMMAND_LINE_BYTES: usize = 4096;
 
 /// Stands before a working directory that is cut at its front.
 const CUT: &[u8] = "…".as_bytes();
-
-/// Bounds of a [`ProcessTable`].
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Processes at most.
-    pub processes: usize,
-    /// Bytes of text at most, about.
-    pub bytes: usize,
-    /// How long a process is remembered after its exit, in nanoseconds: events that other CPUs
-    /// reported may still arrive.
-    pub grace_ns: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            processes: hoop_common::limits::MAX_PROCESSES as usize,
-            bytes: 24 << 20,
-            grace_ns: 5_000_000_000,
-        }
-    }
-}
 
 /// A process that was there first, from procfs.
 #[derive(Clone, Debug, Default)]
@@ -82,61 +67,6 @@ pub struct Executed<'a> {
     pub args: &'a [u8],
     /// Whether `args` is the whole argument vector.
     pub whole: bool,
-}
-
-/// A program as a process runs it.
-#[derive(Debug)]
-pub struct Program {
-    /// Path.
-    pub path: String,
-    /// Whether the path is cut.
-    pub path_truncated: bool,
-    /// Working directory when it started.
-    pub cwd: String,
-    /// Arguments, up to [`COMMAND_LINE_BYTES`].
-    pub command_line: String,
-    /// Whether the command line is cut.
-    pub command_line_truncated: bool,
-    _charge: Charge,
-}
-
-/// A process of a workload.
-#[derive(Debug)]
-pub struct Process {
-    /// Its key. Its start is rounded to a tick as long as only procfs told of it.
-    pub key: ProcessKey,
-    /// The process that created it.
-    pub parent: ProcessKey,
-    /// Id of its tagged cgroup.
-    pub workload: u64,
-    /// The first process of the session. A session that was there first keeps the rounded start.
-    pub session: ProcessKey,
-    /// What it runs; `None` if that was never seen.
-    pub program: Option<Arc<Program>>,
-    /// Its user, as of its last exec.
-    pub user: Option<User>,
-    /// Its namespaces, as of its last exec.
-    pub namespaces: Option<Namespaces>,
-    seeded: bool,
-    /// It is the parent of another one that is in the table, or was.
-    forked: bool,
-    /// Children in the table that hold it there.
-    children: u32,
-    /// It is counted in its parent's `children`.
-    counted: bool,
-    exited: bool,
-    /// Its grace is over; only its children keep it.
-    expired: bool,
-    /// Something happened to it since eviction last considered it.
-    used: bool,
-    actor: Option<CachedActor>,
-}
-
-#[derive(Debug)]
-struct CachedActor {
-    actor: Shared<Actor>,
-    generation: u64,
-    _charge: Charge,
 }
 
 /// Why a process is not in the table.
@@ -368,12 +298,13 @@ impl ProcessTable {
     }
 
     /// The actor that was last [cached](ProcessTable::cache) for this process, if it still holds.
-    /// Notes that the process is in use, and its exact key.
-    pub fn cached(&mut self, key: ProcessKey) -> Option<Shared<Actor>> {
+    /// With it, whether its program was seen. Notes that the process is in use, and its exact key.
+    pub fn cached(&mut self, key: ProcessKey) -> Option<(Shared<Actor>, bool)> {
         let generation = self.generation;
         let process = self.find_mut(key)?;
         let cached = process.actor.as_ref()?;
-        (cached.generation == generation).then(|| cached.actor.clone())
+        let seen = process.program.is_some();
+        (cached.generation == generation).then(|| (cached.actor.clone(), seen))
     }
 
     /// Keeps the actor until something that it says changes.
@@ -550,48 +481,6 @@ impl ProcessTable {
     }
 }
 
-impl Process {
-    fn new(key: ProcessKey, parent: ProcessKey, workload: u64) -> Self {
-        Self {
-            key,
-            parent,
-            workload,
-            session: key,
-            program: None,
-            user: None,
-            namespaces: None,
-            seeded: false,
-            forked: false,
-            children: 0,
-            counted: false,
-            exited: false,
-            expired: false,
-            used: true,
-            actor: None,
-        }
-    }
-
-    /// Whether the key names this process. Either may be rounded to a tick.
-    fn is(&self, key: ProcessKey) -> bool {
-        let start_ns = self.key.start_ns;
-        let rounded = self.seeded || key.start_ns.is_multiple_of(TICK_NS);
-        self.key.tgid == key.tgid
-            && (start_ns == key.start_ns || rounded && start_ns / TICK_NS == key.start_ns / TICK_NS)
-    }
-}
-
-impl Program {
-    /// Last component of its path.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        text::name(&self.path)
-    }
-
-    fn bytes(&self) -> usize {
-        self.path.len() + self.cwd.len() + self.command_line.len()
-    }
-}
-
 fn find(processes: &HashMap<u32, Vec<Process>>, key: ProcessKey) -> Option<&Process> {
     processes
         .get(&key.tgid)?
@@ -618,51 +507,5 @@ fn rounded(tgid: u32, start_ticks: u64) -> ProcessKey {
         start_ns,
         tgid,
         reserved: 0,
-    }
-}
-
-/// Bytes that count against [`Limits::bytes`] as long as this exists.
-#[derive(Debug)]
-struct Charge {
-    total: Arc<AtomicUsize>,
-    bytes: usize,
-}
-
-impl Charge {
-    fn new(total: Arc<AtomicUsize>, bytes: usize) -> Self {
-        total.fetch_add(bytes, Ordering::Relaxed);
-        Self { total, bytes }
-    }
-}
-
-impl Drop for Charge {
-    fn drop(&mut self) {
-        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
-/// The processes that were evicted last, so that records can say so.
-#[derive(Debug, Default)]
-struct Recent {
-    order: VecDeque<ProcessKey>,
-    keys: HashSet<ProcessKey>,
-}
-
-impl Recent {
-    const MAX: usize = 16_384;
-
-    fn add(&mut self, key: ProcessKey) {
-        if self.keys.insert(key) {
-            self.order.push_back(key);
-        }
-        if self.order.len() > Self::MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.keys.remove(&oldest);
-        }
-    }
-
-    fn contains(&self, key: ProcessKey) -> bool {
-        self.keys.contains(&key)
     }
 }

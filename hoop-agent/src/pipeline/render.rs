@@ -3,10 +3,6 @@
 use crate::proto::Record;
 
 /// Appends the record as one JSON object and a newline. The object itself has no newline.
-///
-/// # Panics
-///
-/// Never: a record has no map and no number that JSON lacks, and memory takes every write.
 pub fn render(record: &Record, line: &mut Vec<u8>) {
     let start = line.len();
     if let Err(error) = serde_json::to_writer(&mut *line, record) {

@@ -155,7 +155,7 @@ pub(super) fn net(sequence: u64) -> NetEvent {
     }
 }
 
-/// An allowed socket(AF_INET, SOCK_STREAM, 0) of process 100.
+/// An allowed TCP socket over IPv4, asked for by process 100.
 pub(super) fn socket(sequence: u64) -> SocketEvent {
     SocketEvent {
         header: header_of::<SocketEvent>(sequence, 100, EventKind::Socket, 0),
