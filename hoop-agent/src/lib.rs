@@ -1,7 +1,11 @@
 //! Hoop's daemon and command line, as a library so that tests and benchmarks can reach its parts.
 
+pub mod agent;
 pub mod audit;
+pub mod cli;
 pub mod clock;
+pub mod config;
+pub mod control;
 mod eintr;
 pub mod kernel;
 pub mod pipeline;

@@ -51,12 +51,18 @@ const SETTLES_WHEN_IDLE: u32 = 20;
 /// Events taken from the ring before notes are looked at again.
 const BATCH: usize = 4096;
 
-/// A handle to the thread.
+/// The thread, which ends when this is dropped.
 pub struct Recorder {
-    notes: SyncSender<Note>,
-    wake: Arc<EventFd>,
+    notes: Notes,
     followers: Followers,
     thread: Option<JoinHandle<()>>,
+}
+
+/// A handle to give the thread something to record.
+#[derive(Clone)]
+pub struct Notes {
+    sender: SyncSender<Note>,
+    wake: Arc<EventFd>,
 }
 
 /// What the thread counted.
@@ -149,23 +155,29 @@ impl Recorder {
         };
         let thread =
             std::thread::Builder::new().name("recorder".into()).spawn(move || thread.run())?;
-        Ok(Self { notes: sender, wake, followers, thread: Some(thread) })
+        Ok(Self { notes: Notes { sender, wake }, followers, thread: Some(thread) })
     }
 
     /// Adds a record that the daemon itself made.
     pub fn record(&self, record: Record) {
-        self.send(Note::Record(Box::new(record)));
+        self.notes.record(record);
+    }
+
+    /// A handle to add records from elsewhere.
+    #[must_use]
+    pub fn notes(&self) -> Notes {
+        self.notes.clone()
     }
 
     /// Tells of processes that were there before the tag.
     pub fn seed(&self, seeds: Vec<Seed>) {
-        self.send(Note::Seed(seeds));
+        self.notes.send(Note::Seed(seeds));
     }
 
     /// What was counted, once everything that the kernel has written so far is recorded.
     pub async fn counts(&self) -> Counts {
         let (sender, receiver) = oneshot::channel();
-        self.send(Note::Count(sender));
+        self.notes.send(Note::Count(sender));
         receiver.await.unwrap_or_default()
     }
 
@@ -174,10 +186,17 @@ impl Recorder {
     pub fn followers(&self) -> Followers {
         self.followers.clone()
     }
+}
+
+impl Notes {
+    /// Adds a record that the daemon itself made.
+    pub fn record(&self, record: Record) {
+        self.send(Note::Record(Box::new(record)));
+    }
 
     fn send(&self, note: Note) {
         // Fails only after the thread ended, when nothing can be recorded any more.
-        let _ = self.notes.send(note);
+        let _ = self.sender.send(note);
         let _ = self.wake.write(1);
     }
 }
@@ -185,7 +204,7 @@ impl Recorder {
 impl Drop for Recorder {
     /// Drains what is there and ends the thread.
     fn drop(&mut self) {
-        self.send(Note::Stop);
+        self.notes.send(Note::Stop);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

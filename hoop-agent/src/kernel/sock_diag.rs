@@ -83,6 +83,16 @@ impl Protocol {
     /// Every protocol.
     pub const ALL: [Self; 4] = [Self::Tcp, Self::Udp, Self::UdpLite, Self::Mptcp];
 
+    /// The IANA protocol number of its packets.
+    #[must_use]
+    pub const fn on_the_wire(self) -> u8 {
+        match self {
+            Self::Tcp | Self::Mptcp => libc::IPPROTO_TCP as u8,
+            Self::Udp => libc::IPPROTO_UDP as u8,
+            Self::UdpLite => libc::IPPROTO_UDPLITE as u8,
+        }
+    }
+
     const fn number(self) -> u32 {
         match self {
             Self::Tcp => libc::IPPROTO_TCP as u32,

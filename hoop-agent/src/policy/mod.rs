@@ -2,7 +2,7 @@
 //!
 //! `load` reads and checks files, [`compile::compile`] turns policies into tables, and
 //! [`explain::explain`] answers for one destination without them. Apart from reading files,
-//! everything here is pure.
+//! everything here but [`install`] is pure.
 
 pub mod book;
 pub mod compile;
@@ -10,6 +10,7 @@ mod dead;
 mod diagnostic;
 pub mod explain;
 mod fields;
+pub mod install;
 mod load;
 pub mod model;
 pub mod show;

@@ -1,0 +1,345 @@
+//! The daemon: wires every stage. The only file that sees them all.
+
+mod control_calls;
+pub mod enforcer;
+mod names;
+mod policy_watch;
+pub mod recorder;
+mod registry;
+mod sweep;
+
+use std::{collections::HashMap, io::Write, path::Path, time::Duration};
+
+use anyhow::{Context, Result};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, oneshot},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
+
+use self::{
+    control_calls::Exec,
+    enforcer::Enforcer,
+    names::Publisher,
+    policy_watch::PolicyWatch,
+    recorder::Recorder,
+    registry::Store,
+};
+use crate::{
+    audit::{
+        follow::{FOLLOWER_BYTES, Follower},
+        log::{Config, Log},
+    },
+    config::{Settings, StateDir},
+    control::server::Server,
+    kernel::{
+        btf::{Btf, VMLINUX},
+        load::Kernel,
+        offsets,
+        pins::Pins,
+    },
+    pipeline::attribute::lifecycle,
+    policy::{self, Diagnostics},
+    proto::Kind,
+    workload::{cgroup::CgroupRoot, watch::CgroupWatch},
+};
+
+/// Workloads that wait to be swept.
+const SWEEPS: usize = 256;
+
+/// Time between two sweeps: a program that keeps sending to what is denied must not keep the
+/// daemon busy.
+const SWEEP_EVERY: Duration = Duration::from_millis(50);
+
+/// How often cgroups made by `exec` are looked at, while there are any.
+const EXEC_TICK: Duration = Duration::from_millis(200);
+
+/// How long standard output may hold the daemon up when it ends.
+const STDOUT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The running daemon.
+struct Agent {
+    settings: Settings,
+    enforcer: Enforcer,
+    recorder: Recorder,
+    cgroups: CgroupRoot,
+    watch: CgroupWatch,
+    /// Cgroups made by `exec`, by id.
+    execs: HashMap<u64, Exec>,
+    /// Workloads to sweep; `None`: all.
+    sweep: Option<Sweep>,
+    sweep_at: Instant,
+    sweeping: bool,
+    started: Instant,
+}
+
+/// Which workloads are to be swept.
+enum Sweep {
+    All,
+    Some(Vec<u64>),
+}
+
+/// Why the daemon does not start, for the exit code.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The policy is invalid.
+    #[error("{0}")]
+    Policy(Diagnostics),
+    /// Anything else.
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+///
+/// When it cannot start. What an earlier daemon left in force stays in force then.
+pub fn run(settings: Settings) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("no runtime")?;
+    runtime.block_on(run_async(settings))
+}
+
+async fn run_async(settings: Settings) -> Result<(), StartError> {
+    if !nix::unistd::geteuid().is_root() {
+        let error = anyhow::anyhow!("the daemon needs root: use sudo, or run it as a service");
+        return Err(error.into());
+    }
+    let policies = policy::load(&settings.policy).map_err(StartError::Policy)?;
+    let cgroups = CgroupRoot::find().map_err(anyhow::Error::from)?;
+    let _state = StateDir::open(&settings.state_dir)?;
+    let offsets = {
+        let btf = Btf::read(Path::new(VMLINUX)).map_err(anyhow::Error::from)?;
+        offsets::find(&btf).map_err(anyhow::Error::from)?
+    };
+    let pins = Pins::open(&settings.pin_dir).map_err(anyhow::Error::from)?;
+    let (mut kernel, events) =
+        Kernel::load(pins, &offsets, settings.kernel_log_level).map_err(anyhow::Error::from)?;
+    // Type information and verifier logs are large, and not needed again.
+    // SAFETY: gives free memory back; no pointers.
+    unsafe { libc::malloc_trim(0) };
+    forward_kernel_log(&mut kernel, settings.kernel_log_level);
+
+    let log = Log::open(Config::new(&settings.state_dir)).map_err(anyhow::Error::from)?;
+    let publisher = Publisher::default();
+    let (denied, mut denials) = mpsc::channel(SWEEPS);
+    let recorder =
+        Recorder::start(events, log, publisher.reader(cgroups.clone()), &settings.state_dir, denied)
+            .context("the recorder could not be started")?;
+    let stdout = settings.stdout.then(|| copy_to_stdout(recorder.followers().subscribe(FOLLOWER_BYTES)));
+    recorder.record(lifecycle(
+        Kind::Agent,
+        "started",
+        format!("hoop-agent {}", env!("CARGO_PKG_VERSION")),
+        format!("pid {}, cgroup v2 at {}", std::process::id(), cgroups.mount().display()),
+    ));
+
+    let store = Store::new(&settings.state_dir);
+    let mut enforcer = Enforcer::new(kernel, cgroups.clone(), store, publisher);
+    let count = policies.len();
+    enforcer.apply(policies, &recorder)?;
+    recorder.record(loaded(count, enforcer.epoch().0));
+    let (watch, found) =
+        CgroupWatch::start(cgroups.clone(), enforcer.selector()).map_err(anyhow::Error::from)?;
+    enforcer.follow(found, &recorder);
+    enforcer.adopt(&recorder);
+    enforcer.kernel().attach_node().map_err(anyhow::Error::from)?;
+    enforcer.release_rest()?;
+    let released = enforcer.kernel().pins().release_other_layouts().map_err(anyhow::Error::from)?;
+    for path in released {
+        let detail = "a daemon of another layout had pinned it".to_owned();
+        recorder.record(lifecycle(Kind::Agent, "released", path.display().to_string(), detail));
+    }
+    let (server, mut calls) = Server::start(&settings.socket, recorder.followers())
+        .with_context(|| format!("the control socket {}", settings.socket.display()))?;
+    let mut policy_watch = PolicyWatch::start(&settings.policy)
+        .with_context(|| format!("{} cannot be watched", settings.policy.display()))?;
+
+    let mut agent = Agent {
+        settings,
+        enforcer,
+        recorder,
+        cgroups,
+        watch,
+        execs: HashMap::new(),
+        sweep: Some(Sweep::All),
+        sweep_at: Instant::now(),
+        sweeping: false,
+        started: Instant::now(),
+    };
+    let mut hang_up = signal(SignalKind::hangup()).context("signals")?;
+    let mut terminate = signal(SignalKind::terminate()).context("signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("signals")?;
+    let mut tick = interval(EXEC_TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (swept_sender, mut swept) = mpsc::channel(1);
+    notify_ready();
+    tracing::info!(workloads = agent.enforcer.workloads().len(), "enforcing");
+
+    loop {
+        let sweep_due = agent.sweep.is_some() && !agent.sweeping;
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hang_up.recv() => agent.reload(),
+            () = policy_watch.changed() => agent.reload(),
+            changes = agent.watch.next() => {
+                let fresh = agent.enforcer.follow(changes, &agent.recorder);
+                agent.ask_sweep(fresh);
+            }
+            Some(call) = calls.recv() => agent.answer(call).await,
+            Some(workload) = denials.recv() => agent.ask_sweep(vec![workload]),
+            () = sleep_until(agent.sweep_at), if sweep_due => agent.start_sweep(swept_sender.clone()),
+            Some(()) = swept.recv() => agent.sweeping = false,
+            _ = tick.tick(), if !agent.execs.is_empty() => agent.tidy_execs(),
+        }
+    }
+
+    drop(server);
+    agent.recorder.record(lifecycle(
+        Kind::Agent,
+        "stopped",
+        format!("hoop-agent {}", env!("CARGO_PKG_VERSION")),
+        "what is enforced stays enforced; `hoop-agent uninstall` removes it".to_owned(),
+    ));
+    drop(agent);
+    if let Some(done) = stdout {
+        // A reader that stalls must not keep the daemon alive.
+        let _ = tokio::time::timeout(STDOUT_PATIENCE, done).await;
+    }
+    Ok(())
+}
+
+impl Agent {
+    /// Reads the policy again and puts it in force, whole or not at all.
+    fn reload(&mut self) {
+        let path = self.settings.policy.display().to_string();
+        let result = policy::load(&self.settings.policy)
+            .map_err(|problems| problems.to_string())
+            .and_then(|policies| {
+                let count = policies.len();
+                self.enforcer
+                    .apply(policies, &self.recorder)
+                    .map(|()| count)
+                    .map_err(|error| format!("{error:#}"))
+            });
+        let count = match result {
+            Ok(count) => count,
+            Err(problems) => {
+                tracing::error!("the policy in force stays:\n{problems}");
+                self.recorder.record(lifecycle(Kind::Policy, "refused", path, problems));
+                return;
+            }
+        };
+        self.recorder.record(loaded(count, self.enforcer.epoch().0));
+        match self.watch.select(self.enforcer.selector()) {
+            Ok(changes) => {
+                self.enforcer.follow(changes, &self.recorder);
+            }
+            Err(error) => {
+                tracing::error!(%error, "new patterns are not watched");
+                let detail = format!("new patterns are not watched: {error}");
+                self.recorder.record(lifecycle(Kind::Policy, "degraded", path, detail));
+            }
+        }
+        self.sweep = Some(Sweep::All);
+    }
+
+    fn ask_sweep(&mut self, workloads: Vec<u64>) {
+        match &mut self.sweep {
+            _ if workloads.is_empty() => {}
+            Some(Sweep::All) => {}
+            Some(Sweep::Some(waiting)) => {
+                waiting.extend(workloads);
+                waiting.sort_unstable();
+                waiting.dedup();
+            }
+            None => self.sweep = Some(Sweep::Some(workloads)),
+        }
+    }
+
+    fn start_sweep(&mut self, done: mpsc::Sender<()>) {
+        let (rules, targets) = match self.sweep.take() {
+            Some(Sweep::All) => self.enforcer.sweep_targets(None),
+            Some(Sweep::Some(ids)) => self.enforcer.sweep_targets(Some(&ids)),
+            None => return,
+        };
+        self.sweeping = true;
+        self.sweep_at = Instant::now() + SWEEP_EVERY;
+        let cgroups = self.cgroups.clone();
+        let notes = self.recorder.notes();
+        tokio::task::spawn_blocking(move || {
+            for record in sweep::sweep(&cgroups, &rules, &targets) {
+                notes.record(record);
+            }
+            let _ = done.blocking_send(());
+        });
+    }
+}
+
+fn loaded(policies: usize, epoch: u64) -> crate::proto::Record {
+    let subject = format!("epoch {epoch}");
+    let detail = format!("{policies} {}", if policies == 1 { "policy" } else { "policies" });
+    lifecycle(Kind::Policy, "loaded", subject, detail)
+}
+
+/// Tells a service manager that the daemon enforces: sd_notify(3).
+fn notify_ready() {
+    use std::os::{linux::net::SocketAddrExt, unix::net::{SocketAddr, UnixDatagram}};
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let address = match path.as_encoded_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
+        _ => SocketAddr::from_pathname(&path),
+    };
+    let sent = address.and_then(|address| {
+        UnixDatagram::unbound()?.send_to_addr(b"READY=1", &address)
+    });
+    if let Err(error) = sent {
+        tracing::warn!(%error, "the service manager was not told");
+    }
+}
+
+/// Copies records to standard output on a thread of its own, since that may block for good. The
+/// receiver ends with the last record.
+fn copy_to_stdout(mut follower: Follower) -> oneshot::Receiver<()> {
+    let (done, ended) = oneshot::channel();
+    let runtime = tokio::runtime::Handle::current();
+    std::thread::spawn(move || {
+        let mut stdout = std::io::stdout().lock();
+        runtime.block_on(async {
+            while let Some(line) = follower.recv().await {
+                if stdout.write_all(&line).and_then(|()| stdout.flush()).is_err() {
+                    break;
+                }
+            }
+        });
+        let _ = done.send(());
+    });
+    ended
+}
+
+fn forward_kernel_log(kernel: &mut Kernel, level: u8) {
+    if level == 0 {
+        return;
+    }
+    let forwarded = kernel.logger().map_err(anyhow::Error::from).and_then(|logger| {
+        Ok(tokio::io::unix::AsyncFd::register_with_interest(
+            logger,
+            tokio::io::Interest::READABLE,
+        )?)
+    });
+    match forwarded {
+        Ok(mut logger) => {
+            tokio::spawn(async move {
+                while let Ok(mut guard) = logger.readable_mut().await {
+                    guard.get_inner_mut().flush();
+                    guard.clear_ready();
+                }
+            });
+        }
+        Err(error) => tracing::warn!(%error, "no diagnostics from the kernel programs"),
+    }
+}
