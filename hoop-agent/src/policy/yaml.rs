@@ -148,10 +148,10 @@ fn document<'a>(
                 }
             },
             Event::Scalar(..) | Event::SequenceStart(..) | Event::MappingStart(..) => {
-                return Err(refuse(
-                    "YAML tags are not supported",
-                    "remove the tag (`!...`)",
-                ));
+                return Err(Malformed {
+                    position: span.tag_start().map_or(position, |tag| place(&tag)),
+                    ..refuse("YAML tags are not supported", "remove the tag (`!...`)")
+                });
             }
             // Aliases can make a small file stand for an enormous tree.
             _ => {
