@@ -209,7 +209,7 @@ fn events_are_followed_as_they_happen() {
         .spawn()
         .expect("start");
     let lines = BufReader::new(follower.stdout.take().expect("piped"));
-    let (sender, records) = std::sync::mpsc::channel();
+    let (sender, records) = std::sync::mpsc::sync_channel(64);
     let reader = std::thread::spawn(move || {
         for line in lines.lines().map_while(Result::ok) {
             let record = serde_json::from_str(&line).map(Record);
@@ -234,6 +234,8 @@ fn events_are_followed_as_they_happen() {
     );
     follower.kill().expect("kill");
     follower.wait().expect("wait");
+    // Or the reader may wait for room.
+    drop(records);
     reader.join().expect("the reader ends with the follower");
 }
 
