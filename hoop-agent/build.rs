@@ -72,9 +72,9 @@ fn compile_records() -> Result<()> {
 
 /// A directory of that name in cargo's output directory.
 fn out_dir(name: &str) -> Result<PathBuf> {
-    let out = std::env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?;
+    let out = env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?;
     let path = Path::new(&out).join(name);
-    std::fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
+    fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
     Ok(path)
 }
 

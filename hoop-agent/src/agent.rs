@@ -17,6 +17,8 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
+pub use self::control_calls::{explanation, show};
+
 use self::{
     control_calls::Exec,
     enforcer::Enforcer,
@@ -186,10 +188,19 @@ async fn run_async(settings: Settings) -> Result<(), StartError> {
             _ = interrupt.recv() => break,
             _ = hang_up.recv() => agent.reload(),
             () = policy_watch.changed() => agent.reload(),
-            changes = agent.watch.next() => {
-                let fresh = agent.enforcer.follow(changes, &agent.recorder);
-                agent.ask_sweep(fresh);
-            }
+            changes = agent.watch.next() => match changes {
+                Ok(changes) => {
+                    let fresh = agent.enforcer.follow(changes, &agent.recorder);
+                    agent.ask_sweep(fresh);
+                }
+                Err(error) => {
+                    tracing::error!(%error, "new cgroups are not noticed");
+                    let detail = format!("new cgroups are not noticed: {error}");
+                    agent.recorder.record(lifecycle(Kind::Agent, "degraded", String::new(), detail));
+                    // Not at once again: what failed will fail again.
+                    tokio::time::sleep(SWEEP_EVERY).await;
+                }
+            },
             Some(call) = calls.recv() => agent.answer(call).await,
             Some(workload) = denials.recv() => agent.ask_sweep(vec![workload]),
             () = sleep_until(agent.sweep_at), if sweep_due => agent.start_sweep(swept_sender.clone()),
@@ -326,10 +337,13 @@ fn forward_kernel_log(kernel: &mut Kernel, level: u8) {
         return;
     }
     let forwarded = kernel.logger().map_err(anyhow::Error::from).and_then(|logger| {
-        Ok(tokio::io::unix::AsyncFd::register_with_interest(
-            logger,
-            tokio::io::Interest::READABLE,
-        )?)
+        // SAFETY: the logger owns its descriptor for as long as it lives.
+        Ok(unsafe {
+            tokio::io::unix::AsyncFd::register_with_interest(
+                logger,
+                tokio::io::Interest::READABLE,
+            )
+        }?)
     });
     match forwarded {
         Ok(mut logger) => {

@@ -1,6 +1,7 @@
 //! Answers to the command line.
 
 use anyhow::{Context, Result};
+use hoop_common::policy::SocketKind;
 use serde_json::{Value, json};
 use tokio::sync::oneshot::{Receiver, error::TryRecvError};
 
@@ -9,7 +10,8 @@ use crate::{
     control::{Answer, Request, server::Call},
     policy::{
         explain::{Destination, explain},
-        model::{Policy, mode_name},
+        model::{Policy, mode_name, socket_name},
+        show::Show,
     },
     workload::path::CgroupPath,
 };
@@ -157,20 +159,24 @@ impl Agent {
     }
 }
 
-fn show(policy: &Policy) -> Value {
+/// A policy, as JSON.
+#[must_use]
+pub fn show(policy: &Policy) -> Value {
     let rules: Vec<Value> = policy
         .rules_by_precedence()
         .map(|rule| {
+            let cidrs = rule.cidrs.as_ref();
             json!({
                 "name": rule.name,
                 "action": rule.action.to_string(),
-                "cidrs": rule.cidrs.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "cidrs": cidrs.map(|list| list.iter().map(ToString::to_string).collect::<Vec<_>>()),
                 "ports": rule.ports.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "protocol": rule.protocol.to_string(),
                 "because": rule.because,
             })
         })
         .collect();
+    let sockets = SocketKind::ALL.into_iter().filter(|kind| policy.sockets & kind.bit() != 0);
     json!({
         "name": policy.name,
         "file": policy.file,
@@ -179,7 +185,8 @@ fn show(policy: &Policy) -> Value {
         "mode": mode_name(policy.mode),
         "cgroups": policy.cgroups.iter().map(|cgroup| cgroup.text.as_str()).collect::<Vec<_>>(),
         "egress": { "default": policy.egress.default.to_string(), "rules": rules },
-        "sockets": crate::policy::model::socket_names(policy.sockets),
+        "sockets": sockets.map(socket_name).collect::<Vec<_>>(),
+        "text": Show(policy).to_string(),
     })
 }
 

@@ -39,7 +39,8 @@ impl PolicyWatch {
             dir,
             WatchMask::CLOSE_WRITE | WatchMask::MOVE | WatchMask::DELETE | WatchMask::CREATE,
         )?;
-        Ok(Self { inotify: AsyncFd::register(inotify)?, name })
+        // SAFETY: `Inotify` owns its descriptor for as long as it lives.
+        Ok(Self { inotify: unsafe { AsyncFd::register(inotify) }?, name })
     }
 
     /// Waits for a change. Nothing is lost if the wait is given up.

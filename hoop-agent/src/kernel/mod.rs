@@ -5,6 +5,7 @@ pub mod load;
 pub mod netns;
 pub mod offsets;
 pub mod pins;
+pub mod probe;
 pub mod sock_diag;
 pub mod state;
 mod sys;

@@ -1,0 +1,212 @@
+//! What people see.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, IsTerminal, Write, stderr, stdout},
+    path::Path,
+};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::{DONE, Format};
+
+const RED: &str = "\x1b[31m";
+const YELLOW: &str = "\x1b[33m";
+const GREEN: &str = "\x1b[32m";
+const DIM: &str = "\x1b[2m";
+const RESET: &str = "\x1b[0m";
+
+/// Prints an error.
+pub(super) fn error(message: &str) {
+    let label = if stderr().is_terminal() { "\x1b[31merror:\x1b[0m" } else { "error:" };
+    // Nobody is left to tell if this fails.
+    let _ = writeln!(stderr(), "{label} {message}");
+}
+
+/// Prints an answer in one of the two formats.
+pub(super) fn show(value: &Value, format: Format, table: impl Fn(&Value) -> String) -> Result<u8> {
+    let mut out = stdout().lock();
+    match format {
+        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(value)?)?,
+        Format::Table => write!(out, "{}", table(value))?,
+    }
+    Ok(DONE)
+}
+
+/// `status`
+pub(super) fn status(status: &Value) -> String {
+    let number = |path: &str| status.pointer(path).and_then(Value::as_u64).unwrap_or(0);
+    let failing = status.pointer("/records/failing").and_then(Value::as_bool).unwrap_or(false);
+    format!(
+        "{} since {} s (pid {}, version {})\n\
+         policies   {} in force, epoch {}\n\
+         workloads  {}\n\
+         verdicts   {} allowed, {} denied, {} shadow (would be denied)\n\
+         events     {} numbered in the kernel, {} recorded, {} lost and counted in gaps\n\
+         records    {} written{}\n",
+        text(status, "state"),
+        number("/uptime_seconds"),
+        number("/pid"),
+        text(status, "version"),
+        number("/policies"),
+        number("/epoch"),
+        number("/workloads"),
+        number("/verdicts/allow"),
+        number("/verdicts/deny"),
+        number("/verdicts/shadow"),
+        number("/events/numbered"),
+        number("/events/recorded"),
+        number("/events/lost"),
+        number("/records/last"),
+        if failing { ", FAILING: see the daemon's diagnostics" } else { "" },
+    )
+}
+
+/// `workload list`
+pub(super) fn workloads(list: &Value) -> String {
+    let rows = list.as_array().into_iter().flatten().map(|workload| {
+        [
+            text(workload, "cgroup"),
+            text(workload, "policy"),
+            text(workload, "mode"),
+            text(workload, "identity"),
+            text(workload, "origin"),
+            workload["processes"].to_string(),
+        ]
+    });
+    table(["CGROUP", "POLICY", "MODE", "IDENTITY", "TAGGED BY", "PROCESSES"], rows)
+}
+
+/// `policy show`
+pub(super) fn policies(list: &Value) -> String {
+    list.as_array().into_iter().flatten().map(|policy| text(policy, "text")).collect::<Vec<_>>().join("\n")
+}
+
+/// `policy explain`
+pub(super) fn explanation(explanation: &Value) -> String {
+    let mut text = text(explanation, "text");
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
+}
+
+/// One record, from its JSON line.
+pub(super) fn event(line: &str, format: Format) -> Result<()> {
+    let mut out = stdout().lock();
+    match format {
+        Format::Json => out.write_all(line.as_bytes())?,
+        Format::Table => {
+            let record: Value = serde_json::from_str(line).context("a record is not JSON")?;
+            writeln!(out, "{}", compact(&record, stdout().is_terminal()))?;
+        }
+    }
+    Ok(out.flush()?)
+}
+
+/// The records that are kept in the newest file.
+pub(super) fn kept(state_dir: &Path, format: Format) -> Result<u8> {
+    let path = state_dir.join("records/records.jsonl");
+    let file = File::open(&path).with_context(|| {
+        format!("no records at {}: name the daemon's --state-dir", path.display())
+    })?;
+    for line in BufReader::new(file).lines() {
+        event(&format!("{}\n", line?), format)?;
+    }
+    Ok(DONE)
+}
+
+/// One line for a person: when, verdict, who, what, why.
+pub(super) fn compact(record: &Value, colour: bool) -> String {
+    let paint = |code: &str, text: &str| {
+        if colour && !text.is_empty() { format!("{code}{text}{RESET}") } else { text.to_owned() }
+    };
+    let at = |path: &str| record.pointer(path).and_then(Value::as_str).unwrap_or_default();
+    let time = at("/time_dt").get(11..23).unwrap_or_default();
+    let result = match at("/verdict/result") {
+        "deny" => paint(RED, "DENY  "),
+        "shadow" => paint(YELLOW, "SHADOW"),
+        "allow" => paint(GREEN, "allow "),
+        _ => "      ".to_owned(),
+    };
+    let pid = record.pointer("/actor/process/pid").and_then(Value::as_u64);
+    let who = match (at("/actor/process/name"), pid) {
+        (name, Some(pid)) => format!("{name}[{pid}]"),
+        _ => String::new(),
+    };
+    let kind = at("/kind");
+    let what = what(record, kind);
+    let mut line = format!("{} {result} {kind:<8} ", paint(DIM, time));
+    for part in [at("/workload/policy"), who.as_str(), what.as_str()] {
+        if !part.is_empty() {
+            line.push_str(part);
+            line.push(' ');
+        }
+    }
+    let (rule, because) = (at("/verdict/rule"), at("/verdict/because"));
+    if !rule.is_empty() {
+        line.push_str(&paint(DIM, &format!("by {rule}")));
+        if !because.is_empty() {
+            line.push_str(&paint(DIM, &format!(": {because}")));
+        }
+    }
+    line.trim_end().to_owned()
+}
+
+fn what(record: &Value, kind: &str) -> String {
+    let at = |path: &str| record.pointer(path).and_then(Value::as_str).unwrap_or_default();
+    let number = |path: &str| record.pointer(path).and_then(Value::as_i64);
+    match kind {
+        "connect" | "packet" | "reset" => {
+            let ip = at("/network/dst_endpoint/ip");
+            let host = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
+            let port = number("/network/dst_endpoint/port").map_or(String::new(), |port| format!(":{port}"));
+            format!("{}/{host}{port}", at("/network/connection_info/protocol_name"))
+        }
+        "exec" => at("/actor/process/cmd_line").to_owned(),
+        "fork" => format!("from {}", at("/actor/process/parent_process/name")),
+        "exit" => match (number("/process/exit_code"), number("/process/signal")) {
+            (_, Some(signal)) => format!("by signal {signal}"),
+            (code, _) => format!("code {}", code.unwrap_or(0)),
+        },
+        "socket" => format!("{} socket", at("/socket/kind")),
+        "move" => {
+            let escaped = record.pointer("/process/escaped").and_then(Value::as_bool) == Some(true);
+            format!("{} {}", if escaped { "ESCAPED to" } else { "entered" }, at("/process/cgroup"))
+        }
+        "gap" => format!(
+            "{} events lost: {}",
+            number("/gap/count").unwrap_or(0),
+            at("/gap/cause")
+        ),
+        _ => {
+            let parts = [at("/lifecycle/activity"), at("/lifecycle/subject"), at("/lifecycle/detail")];
+            parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+        }
+    }
+}
+
+fn text(value: &Value, key: &str) -> String {
+    value[key].as_str().unwrap_or_default().to_owned()
+}
+
+/// Columns as wide as their widest cell.
+pub(super) fn table<const N: usize>(
+    head: [&str; N],
+    rows: impl Iterator<Item = [String; N]>,
+) -> String {
+    let rows: Vec<[String; N]> =
+        std::iter::once(head.map(str::to_owned)).chain(rows).collect();
+    let widths: [usize; N] = std::array::from_fn(|column| {
+        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)
+    });
+    let mut text = String::new();
+    for row in &rows {
+        let line: Vec<String> =
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        text.push_str(line.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
