@@ -283,9 +283,7 @@ impl Agent {
         let cgroups = self.cgroups.clone();
         let notes = self.recorder.notes();
         tokio::task::spawn_blocking(move || {
-            for record in sweep::sweep(&cgroups, &rules, &targets) {
-                notes.record(record);
-            }
+            sweep::sweep(&cgroups, &rules, &targets, &notes);
             let _ = done.blocking_send(());
         });
     }

@@ -112,7 +112,9 @@ fn a_socket_that_reached_an_allowed_destination_does_not_reach_another() {
         });
         assert!(other.is_err_and(|failure| failure.is_denial()));
         // A refused connect leaves the old destination, or none.
-        let _ = Attempt::on(socket, forbidden).stays(&lab, &mut agent);
+        let _ = Attempt::on(socket, allowed).make(&mut agent);
+        let arrived = lab.far.arrived();
+        assert!(arrived.iter().all(|packet| packet.destination != forbidden.ip()));
     }
 }
 

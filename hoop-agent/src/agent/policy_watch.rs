@@ -18,6 +18,8 @@ pub struct PolicyWatch {
     /// The file's name if a file is watched. Its directory is what is watched, since editors and
     /// Kubernetes replace files.
     name: Option<std::ffi::OsString>,
+    /// Whether something changed that nobody was told of yet.
+    changed: bool,
 }
 
 impl PolicyWatch {
@@ -40,31 +42,32 @@ impl PolicyWatch {
             WatchMask::CLOSE_WRITE | WatchMask::MOVE | WatchMask::DELETE | WatchMask::CREATE,
         )?;
         // SAFETY: `Inotify` owns its descriptor for as long as it lives.
-        Ok(Self { inotify: unsafe { AsyncFd::register(inotify) }?, name })
+        Ok(Self { inotify: unsafe { AsyncFd::register(inotify) }?, name, changed: false })
     }
 
-    /// Waits for a change. Nothing is lost if the wait is given up.
+    /// Waits for a change, and until files are quiet. Nothing is lost if the wait is given up.
     pub async fn changed(&mut self) {
         loop {
-            let Ok(mut guard) = self.inotify.readable_mut().await else {
-                return std::future::pending().await;
+            let next = self.inotify.readable_mut();
+            let mut guard = if self.changed {
+                match tokio::time::timeout(QUIET, next).await {
+                    Ok(Ok(guard)) => guard,
+                    Ok(Err(_)) => return std::future::pending().await,
+                    Err(_quiet) => {
+                        self.changed = false;
+                        return;
+                    }
+                }
+            } else {
+                match next.await {
+                    Ok(guard) => guard,
+                    Err(_) => return std::future::pending().await,
+                }
             };
             let relevant = guard.get_inner_mut().read_all(self.name.as_deref());
             guard.clear_ready();
             drop(guard);
-            if relevant {
-                self.quiet().await;
-                return;
-            }
-        }
-    }
-
-    async fn quiet(&mut self) {
-        while let Ok(Ok(mut guard)) =
-            tokio::time::timeout(QUIET, self.inotify.readable_mut()).await
-        {
-            guard.get_inner_mut().read_all(self.name.as_deref());
-            guard.clear_ready();
+            self.changed |= relevant;
         }
     }
 }

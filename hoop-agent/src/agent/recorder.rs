@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use hoop_common::event::LossCause;
+use hoop_common::event::{LossCause, ProcessKey};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -95,6 +95,8 @@ pub struct Verdicts {
 
 enum Note {
     Record(Box<Record>),
+    /// About a process, which only this thread knows more of.
+    About(Box<Record>, ProcessKey),
     Seed(Vec<Seed>),
     Count(oneshot::Sender<Counts>),
     Stop,
@@ -194,6 +196,11 @@ impl Notes {
         self.send(Note::Record(Box::new(record)));
     }
 
+    /// Adds a record about a process. Its start may be rounded to clock ticks.
+    pub fn record_about(&self, record: Record, process: ProcessKey) {
+        self.send(Note::About(Box::new(record), process));
+    }
+
     fn send(&self, note: Note) {
         // Fails only after the thread ended, when nothing can be recorded any more.
         let _ = self.sender.send(note);
@@ -249,6 +256,14 @@ impl Thread {
         loop {
             match self.notes.try_recv() {
                 Ok(Note::Record(record)) => self.log.append(*record),
+                Ok(Note::About(mut record, process)) => {
+                    self.with_sink(|pipeline, context, sink| {
+                        let (actor, why) = pipeline.actor(process, context);
+                        record.actor = actor;
+                        record.attribution = why.to_owned();
+                        sink(*record);
+                    });
+                }
                 Ok(Note::Seed(seeds)) => self.pipeline.table_mut().seed(seeds),
                 Ok(Note::Count(sender)) => asked.push(sender),
                 Ok(Note::Stop) | Err(TryRecvError::Disconnected) => return None,

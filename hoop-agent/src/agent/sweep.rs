@@ -3,10 +3,11 @@
 //!
 //! The egress hook already stops their packets. This only tells the program.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, path::Path, sync::Arc};
 
-use hoop_common::policy::Mode;
+use hoop_common::{event::ProcessKey, policy::Mode};
 
+use super::recorder::Notes;
 use crate::{
     kernel::{
         netns::NetNs,
@@ -18,7 +19,7 @@ use crate::{
         ConnectionInfo, Endpoint, Fact, Kind, NetworkActivity, Record, Result as VerdictResult,
         Shared, Verdict, Workload,
     },
-    workload::{cgroup::CgroupRoot, path::CgroupPath},
+    workload::{cgroup::CgroupRoot, path::CgroupPath, procfs::ProcessSnapshot},
 };
 
 /// A workload as a sweep needs it.
@@ -45,26 +46,24 @@ pub struct Rules {
     pub book: Arc<crate::policy::book::RuleBook>,
 }
 
-/// Ends the connections of `targets` that are not allowed. Returns a record of each. Blocks.
-#[must_use]
-pub fn sweep(cgroups: &CgroupRoot, rules: &Rules, targets: &[Target]) -> Vec<Record> {
-    let mut records = Vec::new();
+/// Ends the connections of `targets` that are not allowed, and records each. Blocks.
+pub fn sweep(cgroups: &CgroupRoot, rules: &Rules, targets: &[Target], notes: &Notes) {
     for target in targets.iter().filter(|target| target.mode == Mode::Enforce) {
-        if let Err(error) = sweep_one(cgroups, rules, target, &mut records) {
+        if let Err(error) = sweep_one(cgroups, rules, target, notes) {
             tracing::warn!(%error, cgroup = target.path.as_str(), "live connections not judged");
         }
     }
-    records
 }
 
 fn sweep_one(
     cgroups: &CgroupRoot,
     rules: &Rules,
     target: &Target,
-    records: &mut Vec<Record>,
+    notes: &Notes,
 ) -> anyhow::Result<()> {
     let members = cgroups.subtree_ids(&target.path)?;
-    for netns in NetNs::distinct(cgroups.processes(&target.path)?)? {
+    let processes = cgroups.processes(&target.path)?;
+    for netns in NetNs::distinct(processes.iter().copied())? {
         let mut diag = SockDiag::open(&netns)?;
         for protocol in Protocol::ALL {
             for family in Family::ALL {
@@ -75,7 +74,14 @@ fn sweep_one(
                 };
                 for socket in sockets {
                     if socket.cgroup_id.is_some_and(|id| members.contains(&id)) {
-                        judge(&mut diag, &socket, netns.inode(), rules, target, records);
+                        let Some(record) = judge(&mut diag, &socket, netns.inode(), rules, target)
+                        else {
+                            continue;
+                        };
+                        match owner(&processes, socket.inode) {
+                            Some(process) => notes.record_about(record, process),
+                            None => notes.record(record),
+                        }
                     }
                 }
             }
@@ -84,34 +90,31 @@ fn sweep_one(
     Ok(())
 }
 
+/// Ends the connection if it is not allowed; returns a record of that.
 fn judge(
     diag: &mut SockDiag,
     socket: &Socket,
     netns: u64,
     rules: &Rules,
     target: &Target,
-    records: &mut Vec<Record>,
-) {
+) -> Option<Record> {
     let destination = socket.destination;
     if destination.ip().is_unspecified() {
-        return;
+        return None;
     }
     let address = destination.ip().to_canonical();
     let number = socket.protocol.on_the_wire();
-    let Some(ruling) = rules.compiled.judge(target.policy, address, number, destination.port())
-    else {
-        return;
-    };
+    let ruling = rules.compiled.judge(target.policy, address, number, destination.port())?;
     if ruling.allow {
-        return;
+        return None;
     }
     match diag.destroy(socket) {
         Ok(()) => {}
         // An MPTCP connection ends with its subflows, which are TCP sockets.
-        Err(SockDiagError::NoDestroy { .. }) => return,
+        Err(SockDiagError::NoDestroy { .. }) => return None,
         Err(error) => {
             tracing::warn!(%error, %destination, "a connection could not be ended");
-            return;
+            return None;
         }
     }
     let rule = rules.book.get(ruling.rule);
@@ -120,7 +123,7 @@ fn judge(
     // OCSF network activity: Reset.
     record.activity_id = 3;
     record.workload = Some(target.workload.clone());
-    record.attribution = "ended by Hoop, not by the process".to_owned();
+    record.attribution = "no process of the workload has the socket open".to_owned();
     record.verdict = Some(Verdict {
         result: VerdictResult::Deny.into(),
         rule: rule.map_or_else(String::new, |rule| rule.rule.clone()),
@@ -141,6 +144,20 @@ fn judge(
             netns: netns as u32,
         }),
     }));
-    records.push(record);
+    Some(record)
+}
+
+/// The process that has the socket with this inode number open.
+fn owner(processes: &[u32], inode: u32) -> Option<ProcessKey> {
+    let link = format!("socket:[{inode}]");
+    let holds = |pid: &u32| {
+        let fds = std::fs::read_dir(format!("/proc/{pid}/fd"));
+        fds.is_ok_and(|fds| {
+            fds.flatten()
+                .any(|fd| std::fs::read_link(fd.path()).is_ok_and(|to| to == Path::new(&link)))
+        })
+    };
+    let snapshot = ProcessSnapshot::read(*processes.iter().find(|pid| holds(pid))?)?;
+    Some(ProcessKey { start_ns: snapshot.start.start_ns(), tgid: snapshot.tgid, reserved: 0 })
 }
 

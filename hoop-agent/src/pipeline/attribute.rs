@@ -281,7 +281,7 @@ impl<D: Directory> Attribution<'_, D> {
     }
 
     /// Who, and why that is incomplete.
-    fn actor(&mut self, key: ProcessKey) -> (Option<Shared<Actor>>, &'static str) {
+    pub(super) fn actor(&mut self, key: ProcessKey) -> (Option<Shared<Actor>>, &'static str) {
         if key.tgid == 0 {
             return (None, "the kernel could not say which process");
         }

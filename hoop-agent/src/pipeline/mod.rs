@@ -23,7 +23,7 @@ use self::event::{Event, Exec, process_key};
 use self::gap::{CpuCounters, Gaps, Missing};
 use self::process::{Executed, ProcessTable};
 use crate::clock::ClockOffset;
-use crate::proto::Record;
+use crate::proto::{Actor, Record, Shared};
 
 /// The stages from bytes to records.
 pub struct Pipeline {
@@ -91,6 +91,16 @@ impl Pipeline {
             evicted: self.table.evictions(),
             ..self.stats
         }
+    }
+
+    /// A process as records name it, and why that is incomplete; empty if it is not. The start in
+    /// the key may be rounded to clock ticks.
+    pub fn actor(
+        &mut self,
+        key: ProcessKey,
+        context: &Context<'_, impl Directory>,
+    ) -> (Option<Shared<Actor>>, &'static str) {
+        self.attribution(context).actor(key)
     }
 
     /// Takes one event as it was in the ring.

@@ -81,6 +81,7 @@ pub(crate) fn reach(route: Route, to: SocketAddr, text: &str) -> Outcome {
 pub(crate) fn send_many(to: &[SocketAddr], text: &str) -> Outcome {
     let v6 = to.iter().any(SocketAddr::is_ipv6);
     let socket = inet(v6, libc::SOCK_DGRAM, 0)?;
+    set(&socket, libc::SOL_SOCKET, libc::SO_BROADCAST, &1_i32)?;
     let addresses: Vec<SockaddrStorage> = to.iter().copied().map(SockaddrStorage::from).collect();
     let mut load = libc::iovec {
         iov_base: text.as_ptr().cast_mut().cast(),
