@@ -20,12 +20,8 @@ use tokio::{
 pub use self::control_calls::{explanation, show};
 
 use self::{
-    control_calls::Exec,
-    enforcer::Enforcer,
-    names::Publisher,
-    policy_watch::PolicyWatch,
-    recorder::Recorder,
-    registry::Store,
+    control_calls::Exec, enforcer::Enforcer, names::Publisher, policy_watch::PolicyWatch,
+    recorder::Recorder, registry::Store,
 };
 use crate::{
     audit::{
@@ -128,15 +124,26 @@ async fn run_async(settings: Settings) -> Result<(), StartError> {
     let log = Log::open(Config::new(&settings.state_dir)).map_err(anyhow::Error::from)?;
     let publisher = Publisher::default();
     let (denied, mut denials) = mpsc::channel(SWEEPS);
-    let recorder =
-        Recorder::start(events, log, publisher.reader(cgroups.clone()), &settings.state_dir, denied)
-            .context("the recorder could not be started")?;
-    let stdout = settings.stdout.then(|| copy_to_stdout(recorder.followers().subscribe(FOLLOWER_BYTES)));
+    let recorder = Recorder::start(
+        events,
+        log,
+        publisher.reader(cgroups.clone()),
+        &settings.state_dir,
+        denied,
+    )
+    .context("the recorder could not be started")?;
+    let stdout = settings
+        .stdout
+        .then(|| copy_to_stdout(recorder.followers().subscribe(FOLLOWER_BYTES)));
     recorder.record(lifecycle(
         Kind::Agent,
         "started",
         format!("hoop-agent {}", env!("CARGO_PKG_VERSION")),
-        format!("pid {}, cgroup v2 at {}", std::process::id(), cgroups.mount().display()),
+        format!(
+            "pid {}, cgroup v2 at {}",
+            std::process::id(),
+            cgroups.mount().display()
+        ),
     ));
 
     let store = Store::new(&settings.state_dir);
@@ -148,12 +155,24 @@ async fn run_async(settings: Settings) -> Result<(), StartError> {
         CgroupWatch::start(cgroups.clone(), enforcer.selector()).map_err(anyhow::Error::from)?;
     enforcer.follow(found, &recorder);
     enforcer.adopt(&recorder);
-    enforcer.kernel().attach_node().map_err(anyhow::Error::from)?;
+    enforcer
+        .kernel()
+        .attach_node()
+        .map_err(anyhow::Error::from)?;
     enforcer.release_rest()?;
-    let released = enforcer.kernel().pins().release_other_layouts().map_err(anyhow::Error::from)?;
+    let released = enforcer
+        .kernel()
+        .pins()
+        .release_other_layouts()
+        .map_err(anyhow::Error::from)?;
     for path in released {
         let detail = "a daemon of another layout had pinned it".to_owned();
-        recorder.record(lifecycle(Kind::Agent, "released", path.display().to_string(), detail));
+        recorder.record(lifecycle(
+            Kind::Agent,
+            "released",
+            path.display().to_string(),
+            detail,
+        ));
     }
     let (server, mut calls) = Server::start(&settings.socket, recorder.followers())
         .with_context(|| format!("the control socket {}", settings.socket.display()))?;
@@ -241,7 +260,8 @@ impl Agent {
             Ok(count) => count,
             Err(problems) => {
                 tracing::error!("the policy in force stays:\n{problems}");
-                self.recorder.record(lifecycle(Kind::Policy, "refused", path, problems));
+                self.recorder
+                    .record(lifecycle(Kind::Policy, "refused", path, problems));
                 return;
             }
         };
@@ -253,7 +273,8 @@ impl Agent {
             Err(error) => {
                 tracing::error!(%error, "new patterns are not watched");
                 let detail = format!("new patterns are not watched: {error}");
-                self.recorder.record(lifecycle(Kind::Policy, "degraded", path, detail));
+                self.recorder
+                    .record(lifecycle(Kind::Policy, "degraded", path, detail));
             }
         }
         self.sweep = Some(Sweep::All);
@@ -291,21 +312,28 @@ impl Agent {
 
 fn loaded(policies: usize, epoch: u64) -> crate::proto::Record {
     let subject = format!("epoch {epoch}");
-    let detail = format!("{policies} {}", if policies == 1 { "policy" } else { "policies" });
+    let detail = format!(
+        "{policies} {}",
+        if policies == 1 { "policy" } else { "policies" }
+    );
     lifecycle(Kind::Policy, "loaded", subject, detail)
 }
 
 /// Tells a service manager that the daemon enforces: sd_notify(3).
 fn notify_ready() {
-    use std::os::{linux::net::SocketAddrExt, unix::net::{SocketAddr, UnixDatagram}};
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    use std::os::{
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixDatagram},
+    };
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
     let address = match path.as_encoded_bytes() {
         [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
         _ => SocketAddr::from_pathname(&path),
     };
-    let sent = address.and_then(|address| {
-        UnixDatagram::unbound()?.send_to_addr(b"READY=1", &address)
-    });
+    let sent =
+        address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(b"READY=1", &address));
     if let Err(error) = sent {
         tracing::warn!(%error, "the service manager was not told");
     }
@@ -320,7 +348,11 @@ fn copy_to_stdout(mut follower: Follower) -> oneshot::Receiver<()> {
         let mut stdout = std::io::stdout().lock();
         runtime.block_on(async {
             while let Some(line) = follower.recv().await {
-                if stdout.write_all(&line).and_then(|()| stdout.flush()).is_err() {
+                if stdout
+                    .write_all(&line)
+                    .and_then(|()| stdout.flush())
+                    .is_err()
+                {
                     break;
                 }
             }
@@ -334,15 +366,18 @@ fn forward_kernel_log(kernel: &mut Kernel, level: u8) {
     if level == 0 {
         return;
     }
-    let forwarded = kernel.logger().map_err(anyhow::Error::from).and_then(|logger| {
-        // SAFETY: the logger owns its descriptor for as long as it lives.
-        Ok(unsafe {
-            tokio::io::unix::AsyncFd::register_with_interest(
-                logger,
-                tokio::io::Interest::READABLE,
-            )
-        }?)
-    });
+    let forwarded = kernel
+        .logger()
+        .map_err(anyhow::Error::from)
+        .and_then(|logger| {
+            // SAFETY: the logger owns its descriptor for as long as it lives.
+            Ok(unsafe {
+                tokio::io::unix::AsyncFd::register_with_interest(
+                    logger,
+                    tokio::io::Interest::READABLE,
+                )
+            }?)
+        });
     match forwarded {
         Ok(mut logger) => {
             tokio::spawn(async move {

@@ -96,7 +96,13 @@ struct Run {
     #[arg(long)]
     quiet: bool,
     /// Diagnostics on standard error; `debug` and `trace` include the kernel programs'
-    #[arg(long, value_enum, default_value = "info", env = "HOOP_LOG", hide_env_values = true)]
+    #[arg(
+        long,
+        value_enum,
+        default_value = "info",
+        env = "HOOP_LOG",
+        hide_env_values = true
+    )]
     log_level: LogLevel,
 }
 
@@ -202,7 +208,11 @@ fn dispatch(cli: Cli) -> Result<u8> {
         }
         Command::Policy(command) => run_policy(command, &socket),
         Command::Workload(command) => run_workload(command, &socket),
-        Command::Events { follow, state_dir, output } => {
+        Command::Events {
+            follow,
+            state_dir,
+            output,
+        } => {
             if follow {
                 follow_events(&socket, output.output)
             } else {
@@ -283,7 +293,11 @@ fn run_policy(command: Policy, socket: &std::path::Path) -> Result<u8> {
             }
             Ok(DONE)
         }
-        Policy::Show { name, file: Some(path), output } => {
+        Policy::Show {
+            name,
+            file: Some(path),
+            output,
+        } => {
             let policies = match load(&path) {
                 Ok(policies) => policies,
                 Err(code) => return Ok(code),
@@ -295,11 +309,20 @@ fn run_policy(command: Policy, socket: &std::path::Path) -> Result<u8> {
                 .collect();
             print::show(&shown, output.output, print::policies)
         }
-        Policy::Show { name, file: None, output } => {
+        Policy::Show {
+            name,
+            file: None,
+            output,
+        } => {
             let shown = Client::connect(socket)?.ask(&Request::PolicyShow { name })?;
             print::show(&shown, output.output, print::policies)
         }
-        Policy::Explain { name, destination, file: Some(path), output } => {
+        Policy::Explain {
+            name,
+            destination,
+            file: Some(path),
+            output,
+        } => {
             let policies = match load(&path) {
                 Ok(policies) => policies,
                 Err(code) => return Ok(code),
@@ -310,7 +333,12 @@ fn run_policy(command: Policy, socket: &std::path::Path) -> Result<u8> {
             let explained = agent::explanation(policy, &destination.parse()?);
             print::show(&explained, output.output, print::explanation)
         }
-        Policy::Explain { name, destination, file: None, output } => {
+        Policy::Explain {
+            name,
+            destination,
+            file: None,
+            output,
+        } => {
             // A typing mistake is told without a daemon.
             if let Err(error) = destination.parse::<policy::explain::Destination>() {
                 print::error(&error.to_string());
@@ -344,12 +372,17 @@ fn run_workload(command: Workload, socket: &std::path::Path) -> Result<u8> {
             print::show(&list, output.output, print::workloads)
         }
         Workload::Tag { policy, cgroup } => {
-            client.ask(&Request::WorkloadTag { cgroup: cgroup.clone(), policy: policy.clone() })?;
+            client.ask(&Request::WorkloadTag {
+                cgroup: cgroup.clone(),
+                policy: policy.clone(),
+            })?;
             writeln!(std::io::stdout(), "{cgroup} is governed by {policy}")?;
             Ok(DONE)
         }
         Workload::Untag { cgroup } => {
-            client.ask(&Request::WorkloadUntag { cgroup: cgroup.clone() })?;
+            client.ask(&Request::WorkloadUntag {
+                cgroup: cgroup.clone(),
+            })?;
             writeln!(std::io::stdout(), "{cgroup} is governed no more")?;
             Ok(DONE)
         }
@@ -367,7 +400,10 @@ fn follow_events(socket: &std::path::Path, format: Format) -> Result<u8> {
 
 fn uninstall(pin_dir: &std::path::Path, state_dir: &std::path::Path) -> Result<u8> {
     // A daemon that runs would pin everything again.
-    let lock = state_dir.exists().then(|| crate::config::StateDir::open(state_dir)).transpose()?;
+    let lock = state_dir
+        .exists()
+        .then(|| crate::config::StateDir::open(state_dir))
+        .transpose()?;
     let count = pins::remove_all(pin_dir)?;
     for file in ["registry.json", "positions.json"] {
         match std::fs::remove_file(state_dir.join(file)) {

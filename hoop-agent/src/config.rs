@@ -50,11 +50,20 @@ impl StateDir {
                 path.display()
             )
         };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(next)?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .with_context(next)?;
         let metadata = fs::metadata(path).with_context(next)?;
         let me = nix::unistd::geteuid().as_raw();
         if metadata.uid() != me {
-            bail!("{} belongs to user {}, not to {me}: {}", path.display(), metadata.uid(), next());
+            bail!(
+                "{} belongs to user {}, not to {me}: {}",
+                path.display(),
+                metadata.uid(),
+                next()
+            );
         }
         fs::set_permissions(path, fs::Permissions::from_mode(0o700)).with_context(next)?;
         let mut lock = fs::OpenOptions::new()

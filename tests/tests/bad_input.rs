@@ -236,7 +236,14 @@ fn a_broken_pin_is_named_and_what_is_enforced_stands() {
     let mut agent = workload.probe();
     still_denied(&lab, &mut agent);
     assert!(daemon.stop().success());
-    let pin = first_file(&lab.pins()).expect("a pin");
+    // Of a map: without a link, something would not be enforced any more.
+    let layout = fs::read_dir(lab.pins()).expect("pins").next();
+    let maps = layout
+        .expect("a layout")
+        .expect("readable")
+        .path()
+        .join("maps");
+    let pin = first_file(&maps).expect("a pin");
     fs::remove_file(&pin).expect("unpin");
     fs::create_dir(&pin).expect("put something else there");
 

@@ -114,7 +114,11 @@ fn a_socket_that_reached_an_allowed_destination_does_not_reach_another() {
         // A refused connect leaves the old destination, or none.
         let _ = Attempt::on(socket, allowed).make(&mut agent);
         let arrived = lab.far.arrived();
-        assert!(arrived.iter().all(|packet| packet.destination != forbidden.ip()));
+        assert!(
+            arrived
+                .iter()
+                .all(|packet| packet.destination != forbidden.ip())
+        );
     }
 }
 

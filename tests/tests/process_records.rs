@@ -324,8 +324,9 @@ fn who_leaves_the_workload_stays_on_record() {
     };
     let steps = [Step::MoveTo(elsewhere.directory().to_owned())];
     let done = agent.after(&steps, act).expect("run");
-    let left = daemon.wait_for("the escape", |record| record.is("move"));
-    assert_eq!(left.at("process.escaped"), true);
+    let left = daemon.wait_for("the escape", |record| {
+        record.is("move") && record.at("process.escaped") == true
+    });
     assert_eq!(left.text("process.cgroup"), elsewhere.path());
     assert_eq!(left.text("workload.cgroup"), workload.cgroup.path());
     let exec = exec_of(&daemon, done.pid);

@@ -29,7 +29,11 @@ pub struct Exec {
 impl Agent {
     /// Answers one call.
     pub(super) async fn answer(&mut self, call: Call) {
-        let Call { request, answer, hang_up } = call;
+        let Call {
+            request,
+            answer,
+            hang_up,
+        } = call;
         let result = match request {
             Request::Status => Ok(self.status().await),
             Request::Exec { policy } => self.exec(&policy, hang_up),
@@ -43,7 +47,9 @@ impl Agent {
 
     fn answer_now(&mut self, request: Request) -> Result<Value> {
         match request {
-            Request::PolicyShow { name: Some(name) } => Ok(json!([show(self.enforcer.policy(&name)?)])),
+            Request::PolicyShow { name: Some(name) } => {
+                Ok(json!([show(self.enforcer.policy(&name)?)]))
+            }
             Request::PolicyShow { name: None } => {
                 Ok(self.enforcer.policies().iter().map(show).collect())
             }
@@ -54,7 +60,9 @@ impl Agent {
             Request::WorkloadList => Ok(self.list()),
             Request::WorkloadTag { cgroup, policy } => {
                 let path = CgroupPath::parse(&cgroup)?;
-                let id = self.enforcer.tag(&path, &policy, Origin::Hand, &self.recorder)?;
+                let id = self
+                    .enforcer
+                    .tag(&path, &policy, Origin::Hand, &self.recorder)?;
                 self.ask_sweep(vec![id]);
                 Ok(json!({ "cgroup": path.as_str(), "cgroup_id": id, "policy": policy }))
             }
@@ -93,7 +101,10 @@ impl Agent {
             .workloads()
             .iter()
             .map(|(id, tagged)| {
-                let processes = self.cgroups.processes(&tagged.path).map_or(0, |list| list.len());
+                let processes = self
+                    .cgroups
+                    .processes(&tagged.path)
+                    .map_or(0, |list| list.len());
                 let policy = self.enforcer.policy(&tagged.policy).ok();
                 json!({
                     "cgroup": tagged.path.as_str(),
@@ -118,20 +129,35 @@ impl Agent {
             .context("no name is left for a cgroup")?;
         let path = number;
         self.cgroups.create(&path)?;
-        let id = match self.enforcer.tag(&path, policy, Origin::Exec, &self.recorder) {
+        let id = match self
+            .enforcer
+            .tag(&path, policy, Origin::Exec, &self.recorder)
+        {
             Ok(id) => id,
             Err(error) => {
                 self.cgroups.remove(&path)?;
                 return Err(error);
             }
         };
-        self.execs.insert(id, Exec { path: path.clone(), caller: Some(caller) });
+        self.execs.insert(
+            id,
+            Exec {
+                path: path.clone(),
+                caller: Some(caller),
+            },
+        );
         Ok(json!({ "procs": self.cgroups.full_path(&path).join("cgroup.procs") }))
     }
 
     /// Removes the cgroups that `exec` made and that are empty.
     pub(super) fn tidy_execs(&mut self) {
-        let Self { execs, cgroups, enforcer, recorder, .. } = self;
+        let Self {
+            execs,
+            cgroups,
+            enforcer,
+            recorder,
+            ..
+        } = self;
         execs.retain(|id, exec| {
             if let Some(caller) = &mut exec.caller {
                 match caller.try_recv() {
@@ -176,7 +202,9 @@ pub fn show(policy: &Policy) -> Value {
             })
         })
         .collect();
-    let sockets = SocketKind::ALL.into_iter().filter(|kind| policy.sockets & kind.bit() != 0);
+    let sockets = SocketKind::ALL
+        .into_iter()
+        .filter(|kind| policy.sockets & kind.bit() != 0);
     json!({
         "name": policy.name,
         "file": policy.file,

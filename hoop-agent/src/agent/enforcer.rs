@@ -116,9 +116,15 @@ impl Enforcer {
     /// What the cgroup tree is to be searched for.
     #[must_use]
     pub fn selector(&self) -> Selector {
-        let patterns: Vec<_> =
-            self.policies.iter().flat_map(|policy| policy.cgroups.iter().cloned()).collect();
-        let texts: Vec<String> = patterns.iter().map(|pattern| pattern.text.clone()).collect();
+        let patterns: Vec<_> = self
+            .policies
+            .iter()
+            .flat_map(|policy| policy.cgroups.iter().cloned())
+            .collect();
+        let texts: Vec<String> = patterns
+            .iter()
+            .map(|pattern| pattern.text.clone())
+            .collect();
         Selector::new(texts.iter().map(String::as_str), move |path| {
             patterns.iter().any(|pattern| pattern.matches(path))
         })
@@ -131,8 +137,10 @@ impl Enforcer {
     /// When the policies do not fit the kernel's maps. The former ones are then still in force.
     pub fn apply(&mut self, policies: Vec<Policy>, recorder: &Recorder) -> Result<()> {
         let compiled = compile(&policies, &mut self.registry.rules)?;
-        let index: HashMap<&str, u32> =
-            (0..).zip(&policies).map(|(index, policy)| (policy.name.as_str(), index)).collect();
+        let index: HashMap<&str, u32> = (0..)
+            .zip(&policies)
+            .map(|(index, policy)| (policy.name.as_str(), index))
+            .collect();
         let keeps = |tagged: &Tagged| {
             let policy = &policies[*index.get(tagged.policy.as_str())? as usize];
             let stays =
@@ -184,7 +192,9 @@ impl Enforcer {
     /// Tags what an earlier daemon had tagged by hand and is still there.
     pub fn adopt(&mut self, recorder: &Recorder) {
         for entry in self.registry.workloads.clone() {
-            let Ok(path) = CgroupPath::parse(&entry.cgroup) else { continue };
+            let Ok(path) = CgroupPath::parse(&entry.cgroup) else {
+                continue;
+            };
             let same = self.cgroups.id(&path).is_ok_and(|id| id == entry.id);
             if entry.origin == Origin::Pattern || !same {
                 continue;
@@ -258,13 +268,19 @@ impl Enforcer {
             bail!("{path} is deeper than {MAX_TAG_LEVEL} levels: tag a cgroup above it");
         }
         if self.workloads.len() >= MAX_WORKLOADS as usize {
-            bail!("there are {MAX_WORKLOADS} workloads, which is the limit: tag a cgroup above them");
+            bail!(
+                "there are {MAX_WORKLOADS} workloads, which is the limit: tag a cgroup above them"
+            );
         }
 
         let policy = &self.policies[index];
         let message = message(path, &self.cgroups, policy);
-        let tagged =
-            Tagged { path: path.clone(), policy: policy.name.clone(), origin, message };
+        let tagged = Tagged {
+            path: path.clone(),
+            policy: policy.name.clone(),
+            origin,
+            message,
+        };
         self.workloads.insert(id, tagged);
         self.publish(&self.workloads.clone());
         let attached = self
@@ -305,7 +321,10 @@ impl Enforcer {
     ///
     /// When the cgroup is no workload, or a pin cannot be removed.
     pub fn untag_by_hand(&mut self, path: &CgroupPath, recorder: &Recorder) -> Result<()> {
-        let found = self.workloads.iter().find(|(_, tagged)| tagged.path == *path);
+        let found = self
+            .workloads
+            .iter()
+            .find(|(_, tagged)| tagged.path == *path);
         let Some((&id, _)) = found else {
             bail!("{path} is no workload: `hoop-agent workload list` shows which there are");
         };
@@ -375,8 +394,11 @@ impl Enforcer {
         match self.policies.iter().position(|policy| policy.name == name) {
             Some(index) => Ok(index),
             None => {
-                let names: Vec<&str> =
-                    self.policies.iter().map(|policy| policy.name.as_str()).collect();
+                let names: Vec<&str> = self
+                    .policies
+                    .iter()
+                    .map(|policy| policy.name.as_str())
+                    .collect();
                 bail!("there is no policy {name}; there are: {}", names.join(", "))
             }
         }
@@ -416,7 +438,11 @@ impl Enforcer {
         if self.exempt.contains(&id) || self.workloads.contains_key(&id) {
             return Ok(None);
         }
-        if self.workloads.values().any(|other| path.is_within(&other.path)) {
+        if self
+            .workloads
+            .values()
+            .any(|other| path.is_within(&other.path))
+        {
             // Governed already. A workload must not choose another policy by a cgroup's name.
             return Ok(None);
         }
@@ -429,9 +455,13 @@ impl Enforcer {
         for id in inner {
             self.untag(id, "a cgroup above it is tagged", recorder)?;
         }
-        let mut matching =
-            self.policies.iter().filter(|policy| policy.matches_cgroup(path.as_str()));
-        let Some(policy) = matching.next() else { return Ok(None) };
+        let mut matching = self
+            .policies
+            .iter()
+            .filter(|policy| policy.matches_cgroup(path.as_str()));
+        let Some(policy) = matching.next() else {
+            return Ok(None);
+        };
         if let Some(other) = matching.next() {
             tracing::warn!(cgroup = %path, first = policy.name, other = other.name, "two policies match; the first holds");
         }
@@ -491,12 +521,16 @@ impl Enforcer {
             .collect();
         // What an earlier daemon left and the kernel still holds.
         let held: HashSet<u64> = self.kernel.workload_ids().into_iter().collect();
-        let inherited = self.registry.workloads.iter().filter(|entry| {
-            held.contains(&entry.id) && !workloads.contains_key(&entry.id)
-        });
+        let inherited = self
+            .registry
+            .workloads
+            .iter()
+            .filter(|entry| held.contains(&entry.id) && !workloads.contains_key(&entry.id));
         entries.extend(inherited.cloned());
         self.registry.workloads = entries;
-        self.store.write(&self.registry).context("the state directory cannot be written to")
+        self.store
+            .write(&self.registry)
+            .context("the state directory cannot be written to")
     }
 
     /// Enters the processes that are in the cgroup already.
@@ -508,11 +542,17 @@ impl Enforcer {
                 return;
             }
         };
-        let snapshots: Vec<ProcessSnapshot> =
-            processes.into_iter().filter_map(ProcessSnapshot::read).collect();
-        let seeds = snapshots.iter().map(|snapshot| seed(snapshot, id)).collect();
+        let snapshots: Vec<ProcessSnapshot> = processes
+            .into_iter()
+            .filter_map(ProcessSnapshot::read)
+            .collect();
+        let seeds = snapshots
+            .iter()
+            .map(|snapshot| seed(snapshot, id))
+            .collect();
         for snapshot in &snapshots {
-            self.kernel.add_process(snapshot.tgid, id, snapshot.start.ticks);
+            self.kernel
+                .add_process(snapshot.tgid, id, snapshot.start.ticks);
         }
         recorder.seed(seeds);
     }
@@ -549,7 +589,9 @@ fn seed(snapshot: &ProcessSnapshot, workload: u64) -> Seed {
         path: snapshot
             .executable
             .as_ref()
-            .map_or_else(Vec::new, |program| program.path.as_os_str().as_bytes().to_vec()),
+            .map_or_else(Vec::new, |program| {
+                program.path.as_os_str().as_bytes().to_vec()
+            }),
         cwd: snapshot
             .working_directory
             .as_ref()
@@ -561,6 +603,14 @@ fn seed(snapshot: &ProcessSnapshot, workload: u64) -> Seed {
             euid: Some(snapshot.credentials.euid),
             egid: Some(snapshot.credentials.egid),
         }),
-        namespaces: Some(Namespaces { pid, net, mnt, user, uts, ipc, cgroup }),
+        namespaces: Some(Namespaces {
+            pid,
+            net,
+            mnt,
+            user,
+            uts,
+            ipc,
+            cgroup,
+        }),
     }
 }

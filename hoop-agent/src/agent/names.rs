@@ -52,7 +52,12 @@ impl Publisher {
     /// A reading end. Paths of cgroups that are no workloads are looked up in `cgroups`.
     #[must_use]
     pub fn reader(&self, cgroups: CgroupRoot) -> Reader {
-        Reader { published: Arc::clone(&self.0), version: 0, names: Arc::default(), cgroups }
+        Reader {
+            published: Arc::clone(&self.0),
+            version: 0,
+            names: Arc::default(),
+            cgroups,
+        }
     }
 }
 
@@ -63,7 +68,11 @@ impl Reader {
         let version = self.published.version.load(Ordering::Acquire);
         if version != self.version {
             self.version = version;
-            let names = self.published.names.read().unwrap_or_else(PoisonError::into_inner);
+            let names = self
+                .published
+                .names
+                .read()
+                .unwrap_or_else(PoisonError::into_inner);
             self.names = Arc::clone(&names);
         }
     }
@@ -76,7 +85,10 @@ impl Directory for Reader {
 
     fn rule(&self, number: u32) -> Option<Rule<'_>> {
         let info = self.names.rules.get(number)?;
-        Some(Rule { name: &info.rule, because: &info.because })
+        Some(Rule {
+            name: &info.rule,
+            because: &info.because,
+        })
     }
 
     fn cgroup(&self, cgroup_id: u64) -> Option<Arc<str>> {

@@ -32,7 +32,9 @@ impl PolicyWatch {
         let (dir, name) = if policy.is_dir() {
             (policy.to_owned(), None)
         } else {
-            let parent = policy.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let parent = policy
+                .parent()
+                .filter(|parent| !parent.as_os_str().is_empty());
             let dir = parent.map_or_else(|| PathBuf::from("."), Path::to_owned);
             (dir, policy.file_name().map(ToOwned::to_owned))
         };
@@ -42,7 +44,11 @@ impl PolicyWatch {
             WatchMask::CLOSE_WRITE | WatchMask::MOVE | WatchMask::DELETE | WatchMask::CREATE,
         )?;
         // SAFETY: `Inotify` owns its descriptor for as long as it lives.
-        Ok(Self { inotify: unsafe { AsyncFd::register(inotify) }?, name, changed: false })
+        Ok(Self {
+            inotify: unsafe { AsyncFd::register(inotify) }?,
+            name,
+            changed: false,
+        })
     }
 
     /// Waits for a change, and until files are quiet. Nothing is lost if the wait is given up.
@@ -86,9 +92,9 @@ impl ReadAll for Inotify {
             match self.read_events(&mut buffer) {
                 Ok(events) => {
                     for event in events {
-                        let about_link = event.name.is_some_and(|name| {
-                            name.as_encoded_bytes().starts_with(b"..data")
-                        });
+                        let about_link = event
+                            .name
+                            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"..data"));
                         relevant |= name.is_none() || event.name == name || about_link;
                     }
                 }

@@ -12,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use hoop_common::event::{LossCause, ProcessKey};
+use hoop_common::{
+    event::{LossCause, ProcessKey},
+    limits::CONTROL_RING_BYTES,
+};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -116,6 +119,9 @@ struct Thread {
     start: u64,
     idle_settles: u32,
     last_settle_ns: u64,
+    snapshot: Option<Snapshot>,
+    /// Those who asked while a snapshot was waiting to be settled.
+    asked: Vec<oneshot::Sender<Counts>>,
 }
 
 impl Recorder {
@@ -132,7 +138,9 @@ impl Recorder {
         denied: mpsc::Sender<u64>,
     ) -> io::Result<Self> {
         let (sender, notes) = sync_channel(NOTES);
-        let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
+        let wake = Arc::new(EventFd::from_flags(
+            EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK,
+        )?);
         let followers = log.followers();
         let mut pipeline = Pipeline::new(ProcessTable::new(Limits::default(), boot_ns()));
         let positions = state_dir.join("positions.json");
@@ -154,10 +162,17 @@ impl Recorder {
             start,
             idle_settles: 0,
             last_settle_ns: 0,
+            snapshot: None,
+            asked: Vec::new(),
         };
-        let thread =
-            std::thread::Builder::new().name("recorder".into()).spawn(move || thread.run())?;
-        Ok(Self { notes: Notes { sender, wake }, followers, thread: Some(thread) })
+        let thread = std::thread::Builder::new()
+            .name("recorder".into())
+            .spawn(move || thread.run())?;
+        Ok(Self {
+            notes: Notes { sender, wake },
+            followers,
+            thread: Some(thread),
+        })
     }
 
     /// Adds a record that the daemon itself made.
@@ -218,28 +233,54 @@ impl Drop for Recorder {
     }
 }
 
+/// The kernel's counters at one time, to be settled once every event that was in the ring then
+/// was taken out of it.
+struct Snapshot {
+    counters: Vec<CpuCounters>,
+    /// Bytes taken from the ring since.
+    taken: u64,
+    asked: Vec<oneshot::Sender<Counts>>,
+}
+
+/// What one look at the ring brought.
+struct Drained {
+    events: usize,
+    bytes: u64,
+    /// Whether nothing was left.
+    empty: bool,
+}
+
 impl Thread {
     fn run(mut self) {
-        loop {
-            let notes = self.take_notes();
-            let events = self.drain();
-            self.log.flush();
-            let Some(asked) = notes else { break };
+        while let Some(asked) = self.take_notes() {
             let now = boot_ns();
-            if events > 0 {
+            let due = now.saturating_sub(self.last_settle_ns) >= SETTLE_NS;
+            if self.snapshot.is_none() && (due || !asked.is_empty()) {
+                self.snapshot = Some(Snapshot {
+                    counters: self.counters(),
+                    taken: 0,
+                    asked,
+                });
+            } else {
+                self.asked.extend(asked);
+            }
+            let drained = self.drain();
+            self.log.flush();
+            if drained.events > 0 {
                 self.idle_settles = 0;
             }
-            if now.saturating_sub(self.last_settle_ns) >= SETTLE_NS || !asked.is_empty() {
-                self.settle(now);
+            if let Some(snapshot) = &mut self.snapshot {
+                snapshot.taken += drained.bytes;
+                // The ring holds no more than its size: what it held then is out.
+                if drained.empty || snapshot.taken >= u64::from(CONTROL_RING_BYTES) {
+                    self.settle(now);
+                }
             }
-            for sender in asked {
-                let _ = sender.send(self.counts());
-            }
-            if events < BATCH {
+            if drained.empty {
                 self.wait();
             }
         }
-        while self.drain() == BATCH {}
+        while !self.drain().empty {}
         let counters = self.counters();
         self.with_sink(|pipeline, context, sink| {
             pipeline.finish(&counters, boot_ns(), context, sink);
@@ -272,31 +313,67 @@ impl Thread {
         }
     }
 
-    /// Takes a batch of events from the ring; returns how many.
-    fn drain(&mut self) -> usize {
+    /// Takes a batch of events from the ring.
+    fn drain(&mut self) -> Drained {
         let offset = ClockOffset::measure();
-        let Self { source, pipeline, names, log, denied, verdicts, .. } = self;
-        let mut events = 0;
-        while events < BATCH {
-            let Some(item) = source.ring.next() else { break };
-            events += 1;
+        let Self {
+            source,
+            pipeline,
+            names,
+            log,
+            denied,
+            verdicts,
+            ..
+        } = self;
+        let mut drained = Drained {
+            events: 0,
+            bytes: 0,
+            empty: false,
+        };
+        while drained.events < BATCH {
+            let Some(item) = source.ring.next() else {
+                drained.empty = true;
+                break;
+            };
+            drained.events += 1;
+            drained.bytes += item.len() as u64;
             names.refresh();
-            let context = Context { directory: &*names, offset };
+            let context = Context {
+                directory: &*names,
+                offset,
+            };
             pipeline.ingest(&item, &context, &mut |record| {
                 note_verdict(&record, verdicts, denied);
                 log.append(record);
             });
         }
-        events
+        drained
     }
 
+    /// Settles the numbers of the snapshot, and answers those who asked.
     fn settle(&mut self, now: u64) {
+        let Some(Snapshot {
+            counters, asked, ..
+        }) = self.snapshot.take()
+        else {
+            return;
+        };
         self.last_settle_ns = now;
         self.idle_settles = self.idle_settles.saturating_add(1);
-        let counters = self.counters();
         self.with_sink(|pipeline, context, sink| pipeline.settle(&counters, now, context, sink));
         self.log.flush();
         self.save_positions();
+        for sender in asked {
+            let _ = sender.send(self.counts(&counters));
+        }
+        if !self.asked.is_empty() {
+            let asked = std::mem::take(&mut self.asked);
+            self.snapshot = Some(Snapshot {
+                counters: self.counters(),
+                taken: 0,
+                asked,
+            });
+        }
     }
 
     fn with_sink(
@@ -304,8 +381,16 @@ impl Thread {
         work: impl FnOnce(&mut Pipeline, &Context<'_, Reader>, &mut dyn FnMut(Record)),
     ) {
         self.names.refresh();
-        let Self { pipeline, names, log, .. } = self;
-        let context = Context { directory: &*names, offset: ClockOffset::measure() };
+        let Self {
+            pipeline,
+            names,
+            log,
+            ..
+        } = self;
+        let context = Context {
+            directory: &*names,
+            offset: ClockOffset::measure(),
+        };
         work(pipeline, &context, &mut |record| log.append(record));
     }
 
@@ -326,9 +411,9 @@ impl Thread {
         }
     }
 
-    fn counts(&self) -> Counts {
+    fn counts(&self, counters: &[CpuCounters]) -> Counts {
         let stats = self.pipeline.stats();
-        let numbered: u64 = self.counters().iter().map(|counters| counters.numbered).sum();
+        let numbered: u64 = counters.iter().map(|counters| counters.numbered).sum();
         Counts {
             numbered: numbered.saturating_sub(self.start),
             recorded: stats.recorded,
@@ -341,6 +426,9 @@ impl Thread {
 
     /// Waits for an event or a note; while numbers are unsettled not for long.
     fn wait(&mut self) {
+        if self.snapshot.is_some() {
+            return;
+        }
         let unsettled = self.idle_settles < SETTLES_WHEN_IDLE;
         let limit = if unsettled {
             PollTimeout::from((SETTLE_NS / 1_000_000) as u16)
@@ -355,8 +443,12 @@ impl Thread {
     }
 
     fn save_positions(&self) {
-        let positions: Vec<Position> =
-            self.pipeline.gaps().positions().map(Position::from).collect();
+        let positions: Vec<Position> = self
+            .pipeline
+            .gaps()
+            .positions()
+            .map(Position::from)
+            .collect();
         let identity = self.source.identity();
         if let Err(error) = write_positions(&self.positions, &identity, &positions) {
             tracing::warn!(%error, path = %self.positions.display(), "positions not saved");
@@ -365,7 +457,9 @@ impl Thread {
 }
 
 fn note_verdict(record: &Record, verdicts: &mut Verdicts, denied: &mpsc::Sender<u64>) {
-    let Some(verdict) = &record.verdict else { return };
+    let Some(verdict) = &record.verdict else {
+        return;
+    };
     match verdict.result() {
         VerdictResult::Allow => verdicts.allow += 1,
         VerdictResult::Shadow => verdicts.shadow += 1,
@@ -384,8 +478,10 @@ fn note_verdict(record: &Record, verdicts: &mut Verdicts, denied: &mpsc::Sender<
 
 /// Waits until one of the descriptors is readable. False on a timeout.
 fn poll_readable(fds: &[BorrowedFd<'_>], limit: PollTimeout) -> bool {
-    let mut fds: Vec<PollFd<'_>> =
-        fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+    let mut fds: Vec<PollFd<'_>> = fds
+        .iter()
+        .map(|fd| PollFd::new(*fd, PollFlags::POLLIN))
+        .collect();
     loop {
         match poll(&mut fds, limit) {
             Ok(ready) => return ready > 0,
@@ -413,13 +509,19 @@ struct Position {
 
 impl From<CpuCounters> for Position {
     fn from(counters: CpuCounters) -> Self {
-        Self { cpu: counters.cpu, numbered: counters.numbered, lost: counters.lost.to_vec() }
+        Self {
+            cpu: counters.cpu,
+            numbered: counters.numbered,
+            lost: counters.lost.to_vec(),
+        }
     }
 }
 
 /// `identity` names the kernel's counters: others count anew.
 fn read_positions(path: &Path, identity: &str) -> Vec<CpuCounters> {
-    let Ok(text) = fs::read(path) else { return Vec::new() };
+    let Ok(text) = fs::read(path) else {
+        return Vec::new();
+    };
     match serde_json::from_slice::<(String, Vec<Position>)>(&text) {
         Ok((saved, positions)) if saved == identity => positions
             .into_iter()
@@ -428,7 +530,11 @@ fn read_positions(path: &Path, identity: &str) -> Vec<CpuCounters> {
                 for (lost, saved) in lost.iter_mut().zip(position.lost) {
                     *lost = saved;
                 }
-                CpuCounters { cpu: position.cpu, numbered: position.numbered, lost }
+                CpuCounters {
+                    cpu: position.cpu,
+                    numbered: position.numbered,
+                    lost,
+                }
             })
             .collect(),
         _ => Vec::new(),

@@ -48,7 +48,9 @@ impl Store {
     /// Reads the registry; an empty one if there is none, or if it cannot be read as one.
     #[must_use]
     pub fn read(&self) -> Registry {
-        let Ok(text) = fs::read(&self.0) else { return Registry::default() };
+        let Ok(text) = fs::read(&self.0) else {
+            return Registry::default();
+        };
         serde_json::from_slice(&text).unwrap_or_else(|error| {
             tracing::warn!(%error, path = %self.0.display(), "the registry is started anew");
             Registry::default()
@@ -62,8 +64,12 @@ impl Store {
     /// When the state directory cannot be written to.
     pub fn write(&self, registry: &Registry) -> io::Result<()> {
         let new = self.0.with_extension("new");
-        let mut file =
-            fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&new)?;
+        let mut file = fs::OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&new)?;
         serde_json::to_writer(io::BufWriter::new(&mut file), registry)?;
         fs::rename(&new, &self.0)
     }

@@ -104,7 +104,9 @@ fn judge(
     }
     let address = destination.ip().to_canonical();
     let number = socket.protocol.on_the_wire();
-    let ruling = rules.compiled.judge(target.policy, address, number, destination.port())?;
+    let ruling = rules
+        .compiled
+        .judge(target.policy, address, number, destination.port())?;
     if ruling.allow {
         return None;
     }
@@ -132,10 +134,16 @@ fn judge(
         hook: "sock_destroy".to_owned(),
         epoch: rules.epoch,
     });
-    let endpoint = |ip: IpAddr, port: u16| Endpoint { ip: ip.to_string(), port: Some(port.into()) };
+    let endpoint = |ip: IpAddr, port: u16| Endpoint {
+        ip: ip.to_string(),
+        port: Some(port.into()),
+    };
     record.fact = Some(Fact::Network(NetworkActivity {
         dst_endpoint: Some(endpoint(address, destination.port())),
-        src_endpoint: Some(endpoint(socket.source.ip().to_canonical(), socket.source.port())),
+        src_endpoint: Some(endpoint(
+            socket.source.ip().to_canonical(),
+            socket.source.port(),
+        )),
         connection_info: Some(ConnectionInfo {
             uid: socket.cookie,
             protocol_num: number.into(),
@@ -158,6 +166,9 @@ fn owner(processes: &[u32], inode: u32) -> Option<ProcessKey> {
         })
     };
     let snapshot = ProcessSnapshot::read(*processes.iter().find(|pid| holds(pid))?)?;
-    Some(ProcessKey { start_ns: snapshot.start.start_ns(), tgid: snapshot.tgid, reserved: 0 })
+    Some(ProcessKey {
+        start_ns: snapshot.start.start_ns(),
+        tgid: snapshot.tgid,
+        reserved: 0,
+    })
 }
-

@@ -68,14 +68,22 @@ fn examine() -> Vec<Finding> {
 }
 
 fn finding(what: &str, state: State, detail: impl Into<String>) -> Finding {
-    Finding { what: what.to_owned(), state, detail: detail.into() }
+    Finding {
+        what: what.to_owned(),
+        state,
+        detail: detail.into(),
+    }
 }
 
 fn privilege() -> Finding {
     if nix::unistd::geteuid().is_root() {
         finding("root", State::Good, "effective user id 0")
     } else {
-        finding("root", State::Fatal, "the daemon needs root: use sudo, or run it as a service")
+        finding(
+            "root",
+            State::Fatal,
+            "the daemon needs root: use sudo, or run it as a service",
+        )
     }
 }
 
@@ -88,7 +96,11 @@ fn cgroup() -> Finding {
 
 fn type_information() -> Finding {
     match Btf::read(Path::new(VMLINUX)).and_then(|btf| offsets::find(&btf)) {
-        Ok(_) => finding("BTF", State::Good, "every struct member that Hoop reads is there"),
+        Ok(_) => finding(
+            "BTF",
+            State::Good,
+            "every struct member that Hoop reads is there",
+        ),
         Err(error) => finding("BTF", State::Fatal, error.to_string()),
     }
 }
@@ -118,5 +130,9 @@ fn feature(feature: Feature) -> Finding {
         None => feature.gives.to_owned(),
         Some(error) => format!("{error}; without it: {}; {}", feature.costs, feature.fix),
     };
-    Finding { what: feature.name.to_owned(), state, detail }
+    Finding {
+        what: feature.name.to_owned(),
+        state,
+        detail,
+    }
 }

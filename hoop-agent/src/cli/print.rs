@@ -19,7 +19,11 @@ const RESET: &str = "\x1b[0m";
 
 /// Prints an error.
 pub(super) fn error(message: &str) {
-    let label = if stderr().is_terminal() { "\x1b[31merror:\x1b[0m" } else { "error:" };
+    let label = if stderr().is_terminal() {
+        "\x1b[31merror:\x1b[0m"
+    } else {
+        "error:"
+    };
     // Nobody is left to tell if this fails.
     let _ = writeln!(stderr(), "{label} {message}");
 }
@@ -37,7 +41,10 @@ pub(super) fn show(value: &Value, format: Format, table: impl Fn(&Value) -> Stri
 /// `status`
 pub(super) fn status(status: &Value) -> String {
     let number = |path: &str| status.pointer(path).and_then(Value::as_u64).unwrap_or(0);
-    let failing = status.pointer("/records/failing").and_then(Value::as_bool).unwrap_or(false);
+    let failing = status
+        .pointer("/records/failing")
+        .and_then(Value::as_bool)
+        .unwrap_or(false);
     format!(
         "{} since {} s (pid {}, version {})\n\
          policies   {} in force, epoch {}\n\
@@ -59,7 +66,11 @@ pub(super) fn status(status: &Value) -> String {
         number("/events/recorded"),
         number("/events/lost"),
         number("/records/last"),
-        if failing { ", FAILING: see the daemon's diagnostics" } else { "" },
+        if failing {
+            ", FAILING: see the daemon's diagnostics"
+        } else {
+            ""
+        },
     )
 }
 
@@ -75,12 +86,27 @@ pub(super) fn workloads(list: &Value) -> String {
             workload["processes"].to_string(),
         ]
     });
-    table(["CGROUP", "POLICY", "MODE", "IDENTITY", "TAGGED BY", "PROCESSES"], rows)
+    table(
+        [
+            "CGROUP",
+            "POLICY",
+            "MODE",
+            "IDENTITY",
+            "TAGGED BY",
+            "PROCESSES",
+        ],
+        rows,
+    )
 }
 
 /// `policy show`
 pub(super) fn policies(list: &Value) -> String {
-    list.as_array().into_iter().flatten().map(|policy| text(policy, "text")).collect::<Vec<_>>().join("\n")
+    list.as_array()
+        .into_iter()
+        .flatten()
+        .map(|policy| text(policy, "text"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// `policy explain`
@@ -109,7 +135,10 @@ pub(super) fn event(line: &str, format: Format) -> Result<()> {
 pub(super) fn kept(state_dir: &Path, format: Format) -> Result<u8> {
     let path = state_dir.join("records/records.jsonl");
     let file = File::open(&path).with_context(|| {
-        format!("no records at {}: name the daemon's --state-dir", path.display())
+        format!(
+            "no records at {}: name the daemon's --state-dir",
+            path.display()
+        )
     })?;
     for line in BufReader::new(file).lines() {
         event(&format!("{}\n", line?), format)?;
@@ -120,9 +149,18 @@ pub(super) fn kept(state_dir: &Path, format: Format) -> Result<u8> {
 /// One line for a person: when, verdict, who, what, why.
 pub(super) fn compact(record: &Value, colour: bool) -> String {
     let paint = |code: &str, text: &str| {
-        if colour && !text.is_empty() { format!("{code}{text}{RESET}") } else { text.to_owned() }
+        if colour && !text.is_empty() {
+            format!("{code}{text}{RESET}")
+        } else {
+            text.to_owned()
+        }
     };
-    let at = |path: &str| record.pointer(path).and_then(Value::as_str).unwrap_or_default();
+    let at = |path: &str| {
+        record
+            .pointer(path)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
     let time = at("/time_dt").get(11..23).unwrap_or_default();
     let result = match at("/verdict/result") {
         "deny" => paint(RED, "DENY  "),
@@ -155,14 +193,27 @@ pub(super) fn compact(record: &Value, colour: bool) -> String {
 }
 
 fn what(record: &Value, kind: &str) -> String {
-    let at = |path: &str| record.pointer(path).and_then(Value::as_str).unwrap_or_default();
+    let at = |path: &str| {
+        record
+            .pointer(path)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
     let number = |path: &str| record.pointer(path).and_then(Value::as_i64);
     match kind {
         "connect" | "packet" | "reset" => {
             let ip = at("/network/dst_endpoint/ip");
-            let host = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
-            let port = number("/network/dst_endpoint/port").map_or(String::new(), |port| format!(":{port}"));
-            format!("{}/{host}{port}", at("/network/connection_info/protocol_name"))
+            let host = if ip.contains(':') {
+                format!("[{ip}]")
+            } else {
+                ip.to_owned()
+            };
+            let port = number("/network/dst_endpoint/port")
+                .map_or(String::new(), |port| format!(":{port}"));
+            format!(
+                "{}/{host}{port}",
+                at("/network/connection_info/protocol_name")
+            )
         }
         "exec" => at("/actor/process/cmd_line").to_owned(),
         "fork" => format!("from {}", at("/actor/process/parent_process/name")),
@@ -173,7 +224,11 @@ fn what(record: &Value, kind: &str) -> String {
         "socket" => format!("{} socket", at("/socket/kind")),
         "move" => {
             let escaped = record.pointer("/process/escaped").and_then(Value::as_bool) == Some(true);
-            format!("{} {}", if escaped { "ESCAPED to" } else { "entered" }, at("/process/cgroup"))
+            format!(
+                "{} {}",
+                if escaped { "ESCAPED to" } else { "entered" },
+                at("/process/cgroup")
+            )
         }
         "gap" => format!(
             "{} events lost: {}",
@@ -181,8 +236,16 @@ fn what(record: &Value, kind: &str) -> String {
             at("/gap/cause")
         ),
         _ => {
-            let parts = [at("/lifecycle/activity"), at("/lifecycle/subject"), at("/lifecycle/detail")];
-            parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+            let parts = [
+                at("/lifecycle/activity"),
+                at("/lifecycle/subject"),
+                at("/lifecycle/detail"),
+            ];
+            parts
+                .into_iter()
+                .filter(|part| !part.is_empty())
+                .collect::<Vec<_>>()
+                .join(" ")
         }
     }
 }
@@ -196,15 +259,22 @@ pub(super) fn table<const N: usize>(
     head: [&str; N],
     rows: impl Iterator<Item = [String; N]>,
 ) -> String {
-    let rows: Vec<[String; N]> =
-        std::iter::once(head.map(str::to_owned)).chain(rows).collect();
+    let rows: Vec<[String; N]> = std::iter::once(head.map(str::to_owned))
+        .chain(rows)
+        .collect();
     let widths: [usize; N] = std::array::from_fn(|column| {
-        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)
+        rows.iter()
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or(0)
     });
     let mut text = String::new();
     for row in &rows {
-        let line: Vec<String> =
-            row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let line: Vec<String> = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
         text.push_str(line.join("  ").trim_end());
         text.push('\n');
     }

@@ -29,11 +29,16 @@ impl Client {
                 socket.display()
             ),
             ErrorKind::PermissionDenied => {
-                anyhow!("{}: only root may talk to the daemon: use sudo", socket.display())
+                anyhow!(
+                    "{}: only root may talk to the daemon: use sudo",
+                    socket.display()
+                )
             }
             _ => anyhow!("{}: {error}", socket.display()),
         })?;
-        Ok(Self { stream: BufReader::new(stream) })
+        Ok(Self {
+            stream: BufReader::new(stream),
+        })
     }
 
     /// Sends a request and reads its answer.

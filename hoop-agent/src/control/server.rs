@@ -45,12 +45,18 @@ impl Server {
     /// When another daemon listens there, or the socket cannot be made.
     pub fn start(path: &Path, followers: Followers) -> io::Result<(Self, mpsc::Receiver<Call>)> {
         if let Some(dir) = path.parent() {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(dir)?;
         }
         // The state directory's lock says that no other daemon of ours is alive; a socket that
         // answers belongs to one with another state directory.
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
-            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another daemon listens there"));
+            return Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                "another daemon listens there",
+            ));
         }
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -64,7 +70,13 @@ impl Server {
         fs::rename(&new, path)?;
         let (sender, receiver) = mpsc::channel(QUEUE);
         let accept = tokio::spawn(accept(listener, sender, followers));
-        Ok((Self { path: path.to_owned(), accept }, receiver))
+        Ok((
+            Self {
+                path: path.to_owned(),
+                accept,
+            },
+            receiver,
+        ))
     }
 }
 
@@ -78,7 +90,9 @@ impl Drop for Server {
 async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>, followers: Followers) {
     let places = std::sync::Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
     loop {
-        let Ok(place) = std::sync::Arc::clone(&places).acquire_owned().await else { return };
+        let Ok(place) = std::sync::Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
         match listener.accept().await {
             Ok((stream, _)) => {
                 let (calls, followers) = (calls.clone(), followers.clone());
@@ -108,7 +122,12 @@ async fn serve(
     let mut line = Vec::new();
     loop {
         line.clear();
-        if (&mut read).take(MAX_REQUEST).read_until(b'\n', &mut line).await? == 0 {
+        if (&mut read)
+            .take(MAX_REQUEST)
+            .read_until(b'\n', &mut line)
+            .await?
+            == 0
+        {
             return Ok(());
         }
         let request = match serde_json::from_slice(&line) {
@@ -134,10 +153,20 @@ async fn serve(
         }
         let (answer, answered) = oneshot::channel();
         let (alive, hang_up) = oneshot::channel::<()>();
-        if calls.send(Call { request, answer, hang_up }).await.is_err() {
+        if calls
+            .send(Call {
+                request,
+                answer,
+                hang_up,
+            })
+            .await
+            .is_err()
+        {
             return Ok(());
         }
-        let Ok(answer) = answered.await else { return Ok(()) };
+        let Ok(answer) = answered.await else {
+            return Ok(());
+        };
         send(&mut write, &answer).await?;
         // Until the next request or the end, whichever comes.
         read.fill_buf().await?;

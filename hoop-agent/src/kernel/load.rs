@@ -123,7 +123,10 @@ impl LoadError {
     /// An error of one map.
     #[must_use]
     pub fn map(name: &str, source: MapError) -> Self {
-        Self::Map { name: name.to_owned(), source: Box::new(source) }
+        Self::Map {
+            name: name.to_owned(),
+            source: Box::new(source),
+        }
     }
 }
 
@@ -185,6 +188,9 @@ impl Kernel {
         offsets: &Offsets,
         log_level: u8,
     ) -> Result<(Self, EventSource), LoadError> {
+        for path in pins.links() {
+            sys::open_pinned(&path).map_err(|error| broken_at(&path, &error))?;
+        }
         let generation = generation();
         let mut loader = EbpfLoader::new();
         loader
@@ -300,7 +306,9 @@ impl Kernel {
     ///
     /// When the kernel refuses.
     pub fn add_workload(&mut self, id: u64, policy: u32) -> Result<(), LoadError> {
-        let entry = WorkloadEntry { policy: [policy; 2] };
+        let entry = WorkloadEntry {
+            policy: [policy; 2],
+        };
         self.workloads
             .insert(id, Pod(entry), 0)
             .map_err(|error| LoadError::map("WORKLOADS", error))
@@ -340,7 +348,11 @@ impl Kernel {
     /// Enters a process that was in the workload before its tag. The kernel's own entry, if it
     /// made one meanwhile, stays.
     pub fn add_process(&mut self, tgid: u32, workload: u64, start_ticks: u64) {
-        let entry = ProcessEntry { workload, start_ticks, escaped: 0 };
+        let entry = ProcessEntry {
+            workload,
+            start_ticks,
+            escaped: 0,
+        };
         // A full map is no error: the process is still found by its cgroup.
         let _ = self.processes.insert(tgid, Pod(entry), BPF_NOEXIST);
     }

@@ -127,6 +127,21 @@ impl Pins {
         remove(&self.target(target))
     }
 
+    /// Every link that is pinned.
+    #[must_use]
+    pub fn links(&self) -> Vec<PathBuf> {
+        let entries = |dir: &Path| {
+            fs::read_dir(dir)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|entry| entry.path())
+        };
+        entries(&self.layout.join("links"))
+            .flat_map(|target| entries(&target))
+            .collect()
+    }
+
     /// The cgroups that have links, by id.
     #[must_use]
     pub fn cgroups(&self) -> Vec<u64> {
@@ -188,8 +203,10 @@ pub fn remove_all(dir: &Path) -> Result<usize, PinError> {
         return Err(PinError::NotBpffs(dir.to_owned()));
     }
     let count = count_files(dir);
-    let entries =
-        fs::read_dir(dir).map_err(|source| PinError::Io { path: dir.to_owned(), source })?;
+    let entries = fs::read_dir(dir).map_err(|source| PinError::Io {
+        path: dir.to_owned(),
+        source,
+    })?;
     for entry in entries.flatten() {
         remove(&entry.path())?;
     }

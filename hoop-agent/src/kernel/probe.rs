@@ -1,7 +1,10 @@
 //! What this kernel can do, found by asking it. Versions say nothing: distributions move features
 //! both ways.
 
-use aya::{maps::MapType, programs::{LsmAttachType, ProgramType}};
+use aya::{
+    maps::MapType,
+    programs::{LsmAttachType, ProgramType},
+};
 
 /// A feature that Hoop uses.
 #[derive(Clone, Debug)]
@@ -83,22 +86,26 @@ pub fn features() -> Vec<Feature> {
             "boot Linux 5.8 or later",
         ),
     ];
-    let programs = programs.into_iter().map(|(kind, name, gives, costs, fix, needed)| Feature {
-        name,
-        gives,
-        costs,
-        fix,
-        needed,
-        refused: refusal(aya::sys::is_program_supported(kind)),
-    });
-    let maps = maps.into_iter().map(|(kind, name, gives, costs, fix)| Feature {
-        name,
-        gives,
-        costs,
-        fix,
-        needed: true,
-        refused: refusal(aya::sys::is_map_supported(kind)),
-    });
+    let programs = programs
+        .into_iter()
+        .map(|(kind, name, gives, costs, fix, needed)| Feature {
+            name,
+            gives,
+            costs,
+            fix,
+            needed,
+            refused: refusal(aya::sys::is_program_supported(kind)),
+        });
+    let maps = maps
+        .into_iter()
+        .map(|(kind, name, gives, costs, fix)| Feature {
+            name,
+            gives,
+            costs,
+            fix,
+            needed: true,
+            refused: refusal(aya::sys::is_map_supported(kind)),
+        });
     programs.chain(maps).collect()
 }
 

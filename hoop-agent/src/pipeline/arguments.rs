@@ -87,7 +87,7 @@ impl Execs {
         if chunk.fixed.last == 0 && !complete {
             return Ok(None);
         }
-        pending.whole = complete;
+        pending.whole = pending.args.len() >= pending.event.args_total as usize;
         Ok(self.take(key))
     }
 

@@ -28,11 +28,17 @@ pub fn install(
     let bank = next.bank();
     let table = make_table(&compiled.cells)?;
     // The kernel waits here until no program reads the map that this one replaces.
-    kernel.tables.set(bank, &table, 0).map_err(|error| LoadError::map("TABLES", error))?;
+    kernel
+        .tables
+        .set(bank, &table, 0)
+        .map_err(|error| LoadError::map("TABLES", error))?;
     let first = bank * MAX_POLICIES;
     for index in 0..kernel.policies_in_bank[bank as usize].max(compiled.policies.len() as u32) {
-        let entry =
-            compiled.policies.get(index as usize).copied().unwrap_or(PolicyEntry::default());
+        let entry = compiled
+            .policies
+            .get(index as usize)
+            .copied()
+            .unwrap_or(PolicyEntry::default());
         kernel
             .policies
             .set(first + index, Pod(entry), 0)
@@ -44,7 +50,10 @@ pub fn install(
     }
     kernel.state.set_epoch(next);
     // Setting it again waits for every program that began under the former epoch.
-    kernel.tables.set(bank, &table, 0).map_err(|error| LoadError::map("TABLES", error))?;
+    kernel
+        .tables
+        .set(bank, &table, 0)
+        .map_err(|error| LoadError::map("TABLES", error))?;
     Ok(next)
 }
 
@@ -52,8 +61,13 @@ pub fn install(
 fn assign(kernel: &mut Kernel, id: u64, bank: u32, policy: u32) -> Result<(), LoadError> {
     let mut entry = match kernel.workloads.get(&id, 0) {
         Ok(Pod(entry)) => entry,
-        Err(_) => WorkloadEntry { policy: [policy; 2] },
+        Err(_) => WorkloadEntry {
+            policy: [policy; 2],
+        },
     };
     entry.policy[bank as usize] = policy;
-    kernel.workloads.insert(id, Pod(entry), 0).map_err(|error| LoadError::map("WORKLOADS", error))
+    kernel
+        .workloads
+        .insert(id, Pod(entry), 0)
+        .map_err(|error| LoadError::map("WORKLOADS", error))
 }

@@ -11,9 +11,7 @@ use hoop_common::{
 };
 
 use super::answer;
-use crate::{
-    emit, kernel::Process, maps::SocketState, verdict::Decision, workload::Workload,
-};
+use crate::{emit, kernel::Process, maps::SocketState, verdict::Decision, workload::Workload};
 
 /// Entry.
 #[cgroup_sock(sock_create)]
@@ -48,7 +46,9 @@ fn try_sock_create(sock: *mut bpf_sock) -> Option<Decision> {
         };
         emit::send(&event, decision.priority());
     }
-    if decision.passes() && let Some(state) = SocketState::of(sock) {
+    if decision.passes()
+        && let Some(state) = SocketState::of(sock)
+    {
         // So that a packet names the process even if no connect or sendmsg hook saw it.
         state.own(workload.id, Process::current());
     }
