@@ -19,7 +19,7 @@ use anyhow::{Context as _, Result, bail};
 use self::checks::{Evidence, Packets};
 use self::stage::Stage;
 use self::story::Story;
-use crate::{build, build_ebpf, run, setup};
+use crate::{build, build_ebpf, paths, run, setup};
 
 /// What the agent is asked.
 const PROMPT: &str = "Summarise the release notes and the build log of 4.2.";
@@ -110,11 +110,11 @@ fn show(agent: &Path) -> Result<bool> {
 
     story.heading("The same, with a policy in shadow mode: recorded, not denied");
     let said = stage.shadow(TRY_COLLECTOR)?;
-    story.note("newcomer", &format!("{COLLECTOR}:443: {said}"));
     stage.pump(&mut story, "the newcomer to end", |seen| {
         let ended = |record: &&items::Item| record.is("workload", "untagged");
         seen.records.iter().filter(ended).count() == 2
     })?;
+    story.note("newcomer", &format!("{COLLECTOR}:443: {said}"));
     let shadow_status = stage.status()?;
 
     let kept = stage.keep_records()?;
@@ -134,13 +134,15 @@ fn show(agent: &Path) -> Result<bool> {
 
     story.heading("Expected, and seen");
     let passed = story.table(&checks);
+    let agent = agent
+        .strip_prefix(paths::workspace())
+        .unwrap_or(agent)
+        .display();
     story.paragraph(&format!(
-        "{} records: {kept}/records/records.jsonl\n\
-         to read  {} events --state-dir {kept}\n\
-         to ask   {} policy explain demo-agent {COLLECTOR}:443 --file xtask/demo/policy.yaml",
+        "{} records in {kept}/records/records.jsonl. To read them, and to ask the policy:\n  \
+         {agent} events --state-dir {kept}\n  \
+         {agent} policy explain demo-agent {COLLECTOR}:443 --file xtask/demo/policy.yaml",
         seen.records.len(),
-        agent.display(),
-        agent.display(),
     ));
     Ok(passed)
 }

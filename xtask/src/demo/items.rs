@@ -57,6 +57,12 @@ impl Item {
         }
     }
 
+    /// How many processes above it inside the workload are known.
+    pub(crate) fn ancestors(&self) -> usize {
+        let ancestry = self.0.pointer("/actor/ancestry");
+        ancestry.and_then(Value::as_array).map_or(0, Vec::len)
+    }
+
     /// The process and those above it inside the workload: `python3 > sh > id[42]`.
     pub(crate) fn lineage(&self) -> String {
         let ancestors = self.0.pointer("/actor/ancestry").and_then(Value::as_array);

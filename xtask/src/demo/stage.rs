@@ -7,12 +7,13 @@ use std::os::unix::fs::{MetadataExt as _, chown};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use serde_json::Value;
 
 use super::PATIENCE;
@@ -33,6 +34,9 @@ const QUEUE: usize = 4096;
 /// How long a fact is held back, so that the agent's and Hoop's can be told in the order in which
 /// they happened.
 const HOLD: Duration = Duration::from_millis(80);
+
+/// Whether somebody asked this process to end.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// See the module. Fields are dropped in this order.
 pub(crate) struct Stage {
@@ -59,7 +63,6 @@ pub(crate) struct Stage {
 enum Message {
     Record(Item),
     Event(Item),
-    Interrupted,
 }
 
 /// What the daemon pins, and the program that removes it.
@@ -75,8 +78,7 @@ impl Stage {
         let directory = Directory::new()?;
         let bpffs = BpfMount::new(directory.0.join("bpf"))?;
         let (sender, messages) = sync_channel(QUEUE);
-        // Before other threads, which inherit what is blocked.
-        watch_signals(sender.clone())?;
+        heed_signals()?;
         let python = python()?;
         let (near, far) = (Network::new()?, Network::new()?);
         join(&near, &far)?;
@@ -235,6 +237,9 @@ impl Stage {
     ) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
+            if INTERRUPTED.load(Ordering::Relaxed) {
+                bail!("interrupted");
+            }
             match self.messages.recv_timeout(Duration::from_millis(10)) {
                 Ok(Message::Record(item)) => {
                     self.held.push(item.clone());
@@ -244,7 +249,6 @@ impl Stage {
                     self.held.push(item.clone());
                     self.seen.events.push(item);
                 }
-                Ok(Message::Interrupted) => bail!("interrupted"),
                 Err(RecvTimeoutError::Timeout) => self.check_daemon()?,
                 Err(RecvTimeoutError::Disconnected) => bail!("nothing reports any more"),
             }
@@ -416,19 +420,22 @@ fn python() -> Result<PathBuf> {
     Ok(PathBuf::from(said.trim()))
 }
 
-/// Signals that would end this process become messages, so that everything is taken down.
-fn watch_signals(sender: SyncSender<Message>) -> Result<()> {
-    let mut signals = SigSet::empty();
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        signals.add(signal);
-    }
-    signals.thread_block().context("signals")?;
-    thread::spawn(
-        move || {
-            while signals.wait().is_ok() && sender.send(Message::Interrupted).is_ok() {}
-        },
+/// From here on, signals that would end this process only say so: it takes everything down first.
+fn heed_signals() -> Result<()> {
+    let action = SigAction::new(
+        SigHandler::Handler(interrupted),
+        SaFlags::SA_RESTART,
+        SigSet::empty(),
     );
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        // SAFETY: the handler only stores to an atomic.
+        unsafe { sigaction(signal, &action) }.context("signals")?;
+    }
     Ok(())
+}
+
+extern "C" fn interrupted(_signal: i32) {
+    INTERRUPTED.store(true, Ordering::Relaxed);
 }
 
 /// Hands every line over until there is none, or nobody wants it.

@@ -13,7 +13,7 @@ const YELLOW: &str = "33";
 const BLUE: &str = "34";
 
 /// Characters of a text that comes from outside.
-const WIDTH: usize = 88;
+const WIDTH: usize = 76;
 
 /// Prints the story to standard output.
 pub(crate) struct Story {
@@ -117,13 +117,16 @@ impl Story {
             "connect" | "packet" | "reset" => item.destination(),
             "socket" => format!("{} socket", item.text("/socket/kind")),
             "exec" if item.text("/actor/process/name") == "nsenter" => return None,
-            "exec" => short(item.text("/actor/process/cmd_line")),
+            "exec" => short(without_directory(item.text("/actor/process/cmd_line"))),
             "gap" => format!("{} events lost", item.number("/gap/count").unwrap_or(0)),
             "workload" | "policy" | "agent" => {
-                let parts = ["activity", "subject", "detail"];
-                parts
-                    .map(|part| item.text(&format!("/lifecycle/{part}")))
-                    .join(" ")
+                let part = |name| item.text(&format!("/lifecycle/{name}"));
+                format!(
+                    "{} {}: {}",
+                    part("activity"),
+                    part("subject"),
+                    part("detail")
+                )
             }
             // Every process that starts a program was created, and ends; told would be noise.
             _ => return None,
@@ -159,6 +162,13 @@ impl Story {
             text.to_owned()
         }
     }
+}
+
+/// A command line without the directory of its program.
+fn without_directory(command: &str) -> &str {
+    let program = command.find(' ').unwrap_or(command.len());
+    let name = command[..program].rfind('/').map_or(0, |slash| slash + 1);
+    &command[name..]
 }
 
 /// One line of bounded width, with nothing in it that a terminal would obey.

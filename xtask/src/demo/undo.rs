@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -121,7 +122,6 @@ impl Network {
 impl Process {
     /// Starts `command`, out of reach of the terminal's signals.
     pub(crate) fn start(command: &mut Command) -> Result<Self> {
-        use std::os::unix::process::CommandExt as _;
         let child = command.process_group(0).spawn();
         Ok(Self(child.with_context(|| {
             format!("cannot start {}", run::show(command))
@@ -214,7 +214,8 @@ pub(crate) fn uninstall(agent: &Path, pins: &Path, state: &Path) -> Result<()> {
         .arg(pins)
         .arg("--state-dir")
         .arg(state);
-    run::capture(command.stdin(Stdio::null())).map(drop)
+    // Out of reach of the terminal's signals.
+    run::capture(command.stdin(Stdio::null()).process_group(0)).map(drop)
 }
 
 /// Where the cgroup v2 hierarchy is mounted.
