@@ -10,6 +10,7 @@ mod story;
 mod undo;
 
 use std::env;
+use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,10 +32,14 @@ const STRANGER: &str = "198.51.100.99";
 /// Where releases are.
 const ARTEFACTS: &str = "198.51.100.20";
 
-/// Connects to the collector and says how that went, whoever runs it.
+/// Connects to the collector and says how that went, whoever runs it. Waits for the end of the
+/// connection, so that none of its packets is still to come when they are counted.
 const TRY_COLLECTOR: &str = r#"import socket
 try:
-    socket.create_connection(("203.0.113.66", 443), 5).close()
+    with socket.create_connection(("203.0.113.66", 443), 5) as collector:
+        collector.shutdown(socket.SHUT_WR)
+        while collector.recv(4096):
+            pass
     print("connected")
 except OSError as error:
     print(error)"#;
@@ -67,6 +72,15 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     }
     println!("demo: not root: going on with sudo");
     let mut command = run::as_root()?;
+    // sudo may take these away.
+    for key in ["PATH", "CARGO_TARGET_DIR", "NO_COLOR"] {
+        if let Some(value) = env::var_os(key) {
+            let mut pair = OsString::from(key);
+            pair.push("=");
+            pair.push(value);
+            command.arg(pair);
+        }
+    }
     command.arg(env::current_exe()?).args(["demo", "--agent"]);
     Err(command.arg(agent).exec()).context("sudo")
 }
