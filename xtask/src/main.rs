@@ -3,6 +3,7 @@
 mod apt;
 mod build;
 mod build_ebpf;
+mod demo;
 mod deny;
 mod libtest;
 mod lint;
@@ -33,6 +34,8 @@ enum Command {
     Build,
     /// Build the kernel object, into `bpf/hoop-ebpf.o` of the target directory.
     BuildEbpf,
+    /// Show a small AI agent under Hoop, and check that everything was seen.
+    Demo(demo::Args),
     /// Check formatting, clippy for the host and for BPF, licences and sources.
     Lint,
     /// Lint, then run every test, those that need root and the kernel included.
@@ -56,6 +59,7 @@ fn dispatch(command: Command) -> Result<bool> {
         Command::Setup => setup::run().map(drop)?,
         Command::Build => build::run().map(drop)?,
         Command::BuildEbpf => build_ebpf::run().map(drop)?,
+        Command::Demo(args) => return demo::run(&args),
         Command::Lint => lint::run()?,
         Command::Test(args) => return test::run(&args),
     }

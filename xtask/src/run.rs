@@ -18,6 +18,10 @@ pub(crate) fn cargo<I: AsRef<OsStr>>(args: impl IntoIterator<Item = I>) -> Comma
     let mut command = Command::new(program);
     command.args(args).current_dir(paths::workspace());
     forget_outer_cargo(&mut command);
+    // The daemon's build script looks in the workspace's own target directory otherwise.
+    if env::var_os("CARGO_TARGET_DIR").is_some() && env::var_os("HOOP_EBPF_OBJECT").is_none() {
+        command.env("HOOP_EBPF_OBJECT", paths::ebpf_object());
+    }
     command
 }
 
