@@ -319,7 +319,7 @@ fn loaded(policies: usize, epoch: u64) -> crate::proto::Record {
     lifecycle(Kind::Policy, "loaded", subject, detail)
 }
 
-/// Tells a service manager that the daemon enforces: sd_notify(3).
+/// Tells a service manager that the daemon enforces: `sd_notify(3)`.
 fn notify_ready() {
     use std::os::{
         linux::net::SocketAddrExt,

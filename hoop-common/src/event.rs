@@ -400,6 +400,10 @@ pub struct Offsets {
 
 impl Offsets {
     /// No offset is known. The daemon never loads programs with it.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "zerocopy's macro is the checked form"
+    )]
     pub const ZERO: Self = zerocopy::transmute!([0u32; size_of::<Self>() / 4]);
 }
 

@@ -6,6 +6,10 @@
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "the macros of aya-ebpf hand the context to an entry by value"
+)]
 
 mod emit;
 mod hooks;

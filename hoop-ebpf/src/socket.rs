@@ -19,7 +19,7 @@ use crate::{
     workload::Workload,
 };
 
-/// The kernel's IPPROTO_MPTCP, which does not fit a protocol number. On the wire it is TCP.
+/// The kernel's `IPPROTO_MPTCP`, which does not fit a protocol number. On the wire it is TCP.
 const IPPROTO_MPTCP: u32 = 262;
 const IPPROTO_TCP: u8 = 6;
 

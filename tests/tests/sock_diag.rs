@@ -325,9 +325,9 @@ fn mptcp_socket() -> io::Result<OwnedFd> {
 
 #[test]
 fn a_namespace_of_a_single_thread_is_found() -> anyhow::Result<()> {
-    use std::sync::mpsc::channel;
-    let (made, ready) = channel();
-    let (done, wait) = channel::<()>();
+    use std::sync::mpsc::sync_channel;
+    let (made, ready) = sync_channel(1);
+    let (done, wait) = sync_channel::<()>(1);
     let own = std::process::id();
     let thread = thread::spawn(move || {
         let inode = unshare(CloneFlags::CLONE_NEWNET)

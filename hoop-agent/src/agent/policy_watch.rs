@@ -44,8 +44,9 @@ impl PolicyWatch {
             WatchMask::CLOSE_WRITE | WatchMask::MOVE | WatchMask::DELETE | WatchMask::CREATE,
         )?;
         // SAFETY: `Inotify` owns its descriptor for as long as it lives.
+        let inotify = unsafe { AsyncFd::register(inotify) }?;
         Ok(Self {
-            inotify: unsafe { AsyncFd::register(inotify) }?,
+            inotify,
             name,
             changed: false,
         })

@@ -80,7 +80,14 @@ fn try_egress(skb: *mut __sk_buff) -> Option<Verdict> {
         // Another epoch says the same of a destination that was recorded: nothing new.
         return Some(decision.verdict);
     }
-    report(skb, workload, governed.epoch, &packet, decision, state);
+    report(
+        skb,
+        workload,
+        governed.epoch,
+        &packet,
+        decision,
+        state.as_deref(),
+    );
     Some(decision.verdict)
 }
 
@@ -106,11 +113,11 @@ fn report(
     epoch: Epoch,
     packet: &Packet,
     decision: Decision,
-    state: Option<&'static mut SocketState>,
+    state: Option<&SocketState>,
 ) {
     // Packets leave in soft interrupts too, so the running task says nothing: only the process
     // that the socket remembers is named.
-    let (process, netns) = match &state {
+    let (process, netns) = match state {
         Some(state) if state.tgid != 0 => (state.owner(), state.netns),
         _ => (Process::UNKNOWN, 0),
     };
