@@ -173,8 +173,8 @@ pub struct NetEvent {
     pub epoch: u64,
     /// Number of the rule in the daemon's rule book.
     pub rule: u32,
-    /// Inode number of the network namespace; 0 if it is not known.
-    pub netns: u32,
+    /// Keeps the size a multiple of eight.
+    pub reserved: u32,
     /// Port at the destination, host order.
     pub destination_port: u16,
     /// Port at the source, host order.

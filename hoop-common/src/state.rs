@@ -13,6 +13,9 @@ pub struct State {
     /// The load of the process programs that reports. While one daemon takes over from another
     /// two loads are attached, and only the one whose number stands here acts.
     pub generation: u64,
+    /// 1 while the daemon waits to be woken by the next event. Otherwise it looks into the ring by
+    /// itself every few milliseconds, and events cost no interrupt.
+    pub sleeping: u64,
 }
 
 /// A process of a workload, by tgid.
@@ -29,6 +32,6 @@ pub struct ProcessEntry {
 }
 
 const _: () = {
-    assert!(size_of::<State>() == 24);
+    assert!(size_of::<State>() == 32);
     assert!(size_of::<ProcessEntry>() == 24);
 };

@@ -3,7 +3,7 @@
 use core::{arch::asm, ffi::c_void};
 
 use aya_ebpf::{
-    bindings::BPF_RB_AVAIL_DATA,
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     helpers::{
         bpf_get_smp_processor_id, bpf_ktime_get_boot_ns,
         generated::{bpf_ringbuf_output, bpf_ringbuf_query},
@@ -16,7 +16,7 @@ use hoop_common::{
 
 use crate::{
     kernel::Process,
-    maps::{EVENTS, LOST, NUMBERED},
+    maps::{EVENTS, LOST, NUMBERED, STATE},
 };
 
 /// Whether an event may use the part of the ring that is kept for denials.
@@ -72,10 +72,21 @@ pub fn send_bytes(event: *const u8, len: u64, priority: Priority) {
         }
     }
     // SAFETY: `event` points to `len` readable bytes, which the verifier checks.
-    let written = unsafe { bpf_ringbuf_output(ring, event.cast_mut().cast::<c_void>(), len, 0) };
+    let written =
+        unsafe { bpf_ringbuf_output(ring, event.cast_mut().cast::<c_void>(), len, wake_flags()) };
     if written < 0 {
         lose(LossCause::RingFull);
     }
+}
+
+#[inline(always)]
+fn wake_flags() -> u64 {
+    let sleeping = match STATE.get(0) {
+        // SAFETY: a map value. Volatile: the daemon changes it at any time.
+        Some(state) => unsafe { core::ptr::read_volatile(&raw const state.sleeping) != 0 },
+        None => true,
+    };
+    u64::from(if sleeping { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP })
 }
 
 #[inline(always)]

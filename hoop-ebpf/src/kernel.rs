@@ -189,16 +189,6 @@ impl Task {
             None => 0,
         }
     }
-
-    /// Inode number of the network namespace, or 0.
-    #[inline(always)]
-    pub fn netns(self) -> u32 {
-        self.0
-            .follow(offset!(task_struct_nsproxy))
-            .and_then(|proxy| proxy.follow(offset!(nsproxy_net_ns)))
-            .and_then(|net| net.at(offset!(net_ns_inum)).read())
-            .unwrap_or(0)
-    }
 }
 
 /// A `cgroup` of the v2 hierarchy.

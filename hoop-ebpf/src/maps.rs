@@ -67,12 +67,8 @@ pub struct SocketState {
     pub start_ns: u64,
     /// That process, or 0.
     pub tgid: u32,
-    /// Inode number of its network namespace, or 0.
-    pub netns: u32,
     /// Guards `judged`: threads and soft interrupts on several CPUs may use one socket.
     pub lock: bpf_spin_lock,
-    /// Keeps `judged` aligned.
-    pub reserved: u32,
     /// The last judgement.
     pub judged: Judged,
 }

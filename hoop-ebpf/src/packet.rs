@@ -60,7 +60,7 @@ const OPAQUE: Packet = Packet {
 
 #[inline(always)]
 fn parse_v4(skb: *mut __sk_buff) -> Packet {
-    let Some(header) = load::<[u8; 20]>(skb, 0) else {
+    let Some(header) = load_at::<[u8; 20], 0>(skb) else {
         return OPAQUE;
     };
     let header_len = u32::from(header[0] & 0x0f) * 4;
@@ -81,13 +81,14 @@ fn parse_v4(skb: *mut __sk_buff) -> Packet {
         // another destination.
         opaque: fragment & 0x3fff != 0 || header_len != 20,
     };
-    read_ports(skb, header_len, &mut packet);
+    // With options the packet is opaque, and its ports are only for the record.
+    read_ports(load_at::<[u8; 4], 20>(skb), &mut packet);
     packet
 }
 
 #[inline(always)]
 fn parse_v6(skb: *mut __sk_buff) -> Packet {
-    let Some(header) = load::<[u64; 5]>(skb, 0) else {
+    let Some(header) = load_at::<[u64; 5], 0>(skb) else {
         return OPAQUE;
     };
     // The fifth to eighth bytes: payload length, next header, hop limit.
@@ -124,7 +125,9 @@ fn parse_v6(skb: *mut __sk_buff) -> Packet {
                 return packet;
             }
             _ => {
-                read_ports(skb, at, &mut packet);
+                let ports =
+                    if at == 40 { load_at::<[u8; 4], 40>(skb) } else { load::<[u8; 4]>(skb, at) };
+                read_ports(ports, &mut packet);
                 return packet;
             }
         }
@@ -134,10 +137,10 @@ fn parse_v6(skb: *mut __sk_buff) -> Packet {
 }
 
 #[inline(always)]
-fn read_ports(skb: *mut __sk_buff, at: u32, packet: &mut Packet) {
+fn read_ports(ports: Option<[u8; 4]>, packet: &mut Packet) {
     match packet.destination.protocol {
         IPPROTO_TCP | IPPROTO_UDP | IPPROTO_UDPLITE | IPPROTO_SCTP | IPPROTO_DCCP => {
-            match load::<[u8; 4]>(skb, at) {
+            match ports {
                 Some(ports) => {
                     packet.source_port = u16::from_be_bytes([ports[0], ports[1]]);
                     packet.destination.port = u16::from_be_bytes([ports[2], ports[3]]);
@@ -147,6 +150,24 @@ fn read_ports(skb: *mut __sk_buff, at: u32, packet: &mut Packet) {
         }
         _ => {}
     }
+}
+
+/// Reads at an offset that is known beforehand: from the packet's linear part, where its headers
+/// nearly always are, without a call.
+#[inline(always)]
+fn load_at<T: Copy, const AT: u32>(skb: *mut __sk_buff) -> Option<T> {
+    // SAFETY: the program's context, read volatile so that the two loads are not merged.
+    let (data, end) = unsafe {
+        (
+            core::ptr::read_volatile(&raw const (*skb).data) as usize,
+            core::ptr::read_volatile(&raw const (*skb).data_end) as usize,
+        )
+    };
+    if data + AT as usize + size_of::<T>() > end {
+        return load(skb, AT);
+    }
+    // SAFETY: inside the packet, as was just checked; the verifier checks it again.
+    Some(unsafe { core::ptr::read_unaligned((data + AT as usize) as *const T) })
 }
 
 #[inline(always)]

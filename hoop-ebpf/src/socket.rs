@@ -13,7 +13,7 @@ use hoop_common::{
 
 use crate::{
     emit::{self, Priority},
-    kernel::{Process, current_task},
+    kernel::Process,
     maps::{Judged, SOCKETS, SocketState},
     verdict::{Decision, Destination},
     workload::Workload,
@@ -59,7 +59,6 @@ impl SocketState {
         if self.workload == 0 {
             self.tgid = process.tgid;
             self.start_ns = process.start_ns;
-            self.netns = current_task().netns();
             self.workload = workload;
         }
     }
@@ -186,13 +185,9 @@ pub fn judge_address(
         }
     }
     let decision = governed.destination(destination);
-    let netns = match &mut state {
-        Some(state) => {
-            state.remember(governed.epoch, destination, decision);
-            state.netns
-        }
-        None => 0,
-    };
+    if let Some(state) = &mut state {
+        state.remember(governed.epoch, destination, decision);
+    }
     let event = NetEvent {
         header: emit::header::<NetEvent>(EventKind::Net, workload.id, process),
         destination: destination.address,
@@ -201,7 +196,7 @@ pub fn judge_address(
         cookie: unsafe { bpf_get_socket_cookie(ctx.cast()) },
         epoch: governed.epoch.0,
         rule: decision.rule,
-        netns,
+        reserved: 0,
         destination_port: destination.port,
         source_port: 0,
         protocol: destination.protocol,

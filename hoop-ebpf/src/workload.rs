@@ -84,11 +84,7 @@ impl Workload {
     /// What governs this workload now.
     #[inline(always)]
     pub fn governed(self) -> Governed<'static> {
-        let epoch = Epoch(match STATE.get(0) {
-            // SAFETY: a map value. Volatile: the daemon changes it at any time.
-            Some(state) => unsafe { core::ptr::read_volatile(&raw const state.epoch) },
-            None => 0,
-        });
+        let epoch = epoch();
         let bank = epoch.bank();
         let index = if bank == 0 {
             self.entry.policy[0]
@@ -102,6 +98,16 @@ impl Workload {
         };
         Governed { epoch, policy }
     }
+}
+
+/// The epoch in force.
+#[inline(always)]
+pub fn epoch() -> Epoch {
+    Epoch(match STATE.get(0) {
+        // SAFETY: a map value. Volatile: the daemon changes it at any time.
+        Some(state) => unsafe { core::ptr::read_volatile(&raw const state.epoch) },
+        None => 0,
+    })
 }
 
 /// Number of this load of the programs, see [`hoop_common::state::State::generation`].

@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -40,9 +40,11 @@ use crate::{
 /// Notes that wait for the thread at one time. Senders wait when it is full.
 const NOTES: usize = 1024;
 
-/// How long the thread lets events gather once there is one. Bounds the wake-ups under load; it
-/// is the delay that a lone event sees.
-const GATHER: Duration = Duration::from_millis(1);
+/// How often the thread looks into the ring while events arrive.
+const LOOK_EVERY: Duration = Duration::from_millis(4);
+
+/// Longest sleep without a look into the ring.
+const SLEEP: Duration = Duration::from_secs(1);
 
 /// How often numbers are settled while events arrive.
 const SETTLE_NS: u64 = 100_000_000;
@@ -424,22 +426,28 @@ impl Thread {
         }
     }
 
-    /// Waits for an event or a note; while numbers are unsettled not for long.
+    /// Waits for an event or a note. While events arrive the thread looks into the ring every few
+    /// milliseconds and the kernel wakes nobody; after a quiet time the next event wakes it.
     fn wait(&mut self) {
         if self.snapshot.is_some() {
             return;
         }
-        let unsettled = self.idle_settles < SETTLES_WHEN_IDLE;
-        let limit = if unsettled {
-            PollTimeout::from((SETTLE_NS / 1_000_000) as u16)
-        } else {
-            PollTimeout::NONE
-        };
-        let ring = self.source.ring.as_fd();
-        if poll_readable(&[self.wake.as_fd(), ring], limit) && !is_readable(self.wake.as_fd()) {
-            let gather = PollTimeout::from(GATHER.as_millis() as u16);
-            poll_readable(&[self.wake.as_fd()], gather);
+        if self.idle_settles < SETTLES_WHEN_IDLE {
+            poll_readable(&[self.wake.as_fd()], PollTimeout::from(LOOK_EVERY.as_millis() as u16));
+            return;
         }
+        self.source.set_sleeping(true);
+        // An event from before that word was written woke nobody. The look after the timeout
+        // finds it; this one nearly always does.
+        let drained = self.drain();
+        if drained.events == 0 {
+            let ring = self.source.ring.as_fd();
+            poll_readable(&[self.wake.as_fd(), ring], PollTimeout::from(SLEEP.as_millis() as u16));
+        } else {
+            self.log.flush();
+        }
+        self.source.set_sleeping(false);
+        self.idle_settles = 0;
     }
 
     fn save_positions(&self) {
@@ -492,11 +500,6 @@ fn poll_readable(fds: &[BorrowedFd<'_>], limit: PollTimeout) -> bool {
             }
         }
     }
-}
-
-fn is_readable(fd: BorrowedFd<'_>) -> bool {
-    debug_assert!(fd.as_raw_fd() >= 0);
-    poll_readable(&[fd], PollTimeout::ZERO)
 }
 
 /// How far the log answers for a CPU's events, on disk.

@@ -156,6 +156,7 @@ pub struct EventSource {
     numbered: PerCpuArray<MapData, u64>,
     lost: PerCpuArray<MapData, u64>,
     map_id: u32,
+    state: StateMap,
 }
 
 /// What the kernel side counted on one CPU.
@@ -226,8 +227,11 @@ impl Kernel {
             Some(Map::PerCpuArray(data)) => data.info().map_or(0, |info| info.id()),
             _ => return Err(missing("NUMBERED")),
         };
+        let state = StateMap::new(map_data(&kernel.ebpf, "STATE")?.fd().as_fd())
+            .map_err(|source| broken(&kernel.pins, "STATE", &source.to_string()))?;
         let events = EventSource {
             map_id,
+            state,
             ring: take(&mut kernel.ebpf, "EVENTS")?,
             numbered: take(&mut kernel.ebpf, "NUMBERED")?,
             lost: take(&mut kernel.ebpf, "LOST")?,
@@ -414,6 +418,12 @@ impl EventSource {
     pub fn identity(&self) -> String {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         format!("{} map {}", boot.trim(), self.map_id)
+    }
+
+    /// Says whether the next event must wake the reader. Until it does, the reader has to look
+    /// into the ring by itself.
+    pub fn set_sleeping(&self, sleeping: bool) {
+        self.state.set_sleeping(sleeping);
     }
 
     /// What the kernel counted, by CPU.

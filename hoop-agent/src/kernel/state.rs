@@ -72,6 +72,11 @@ impl StateMap {
             .store(generation, Ordering::SeqCst);
     }
 
+    /// Says whether the next event must wake the reader of the ring.
+    pub fn set_sleeping(&self, sleeping: bool) {
+        self.word(std::mem::offset_of!(State, sleeping)).store(sleeping.into(), Ordering::SeqCst);
+    }
+
     fn word(&self, offset: usize) -> &AtomicU64 {
         // SAFETY: the mapping lives as long as `self`.
         let words = unsafe { self.words.as_ref() };

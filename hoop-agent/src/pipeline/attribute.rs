@@ -208,7 +208,7 @@ impl<D: Directory> Attribution<'_, D> {
                 protocol_num: event.protocol.into(),
                 protocol_name: protocol_name(event.protocol),
                 direction: "Outbound".to_owned(),
-                netns: event.netns,
+                netns: 0,
             }),
         }));
         record

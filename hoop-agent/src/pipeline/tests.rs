@@ -159,7 +159,7 @@ fn golden_json_of_every_kind() {
                 r#""because":"cloud credentials","mode":"enforce","hook":"connect4","epoch":3}},"#,
                 r#""network":{{"dst_endpoint":{{"ip":"192.0.2.7","port":443}},"#,
                 r#""connection_info":{{"uid":77,"protocol_num":6,"protocol_name":"tcp","#,
-                r#""direction":"Outbound","netns":4026531840}}}}}}"#
+                r#""direction":"Outbound"}}}}}}"#
             ),
             front(2, "connect", r#""class_uid":4001,"activity_id":5"#),
             ACTOR_JSON,
@@ -171,7 +171,7 @@ fn golden_json_of_every_kind() {
                 r#""attribution":"the kernel could not say which process","#,
                 r#""network":{{"dst_endpoint":{{"ip":"::1"}},"src_endpoint":{{"ip":"::1"}},"#,
                 r#""connection_info":{{"uid":77,"protocol_num":58,"protocol_name":"ipv6-icmp","#,
-                r#""direction":"Outbound","netns":4026531840}}}}}}"#
+                r#""direction":"Outbound"}}}}}}"#
             ),
             front(3, "packet", r#""class_uid":4001,"activity_id":6"#),
         ),

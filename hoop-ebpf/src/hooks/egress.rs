@@ -20,7 +20,7 @@ use hoop_common::{
 use super::{DENY, PASS};
 use crate::{
     emit, kernel::Process, maps::SocketState, packet::Packet, socket::Recall, verdict::Decision,
-    workload::Workload,
+    workload::{self, Workload},
 };
 
 const IPPROTO_TCP: u8 = 6;
@@ -36,6 +36,22 @@ pub fn hoop_egress(ctx: SkBuffContext) -> i32 {
 
 fn try_egress(skb: *mut __sk_buff) -> Option<Verdict> {
     let mut state = state_of(skb);
+    let packet = Packet::parse(skb);
+    let mut recall = Recall::Nothing;
+    if let Some(state) = &mut state
+        && !packet.opaque
+    {
+        // Most packets end here: their socket was judged in this epoch.
+        recall = state.recall(workload::epoch(), packet.destination);
+        match recall {
+            Recall::Current(verdict @ (Verdict::Allow | Verdict::Shadow)) => return Some(verdict),
+            // TCP sends it again and again; it was recorded the first time.
+            Recall::Current(Verdict::Deny) if packet.destination.protocol == IPPROTO_TCP => {
+                return Some(Verdict::Deny);
+            }
+            _ => {}
+        }
+    }
     let made_in = match &state {
         Some(state) => state.workload,
         None => 0,
@@ -48,21 +64,6 @@ fn try_egress(skb: *mut __sk_buff) -> Option<Verdict> {
         },
     };
     let governed = workload.governed();
-    let packet = Packet::parse(skb);
-    let mut recall = Recall::Nothing;
-    if let Some(state) = &mut state
-        && !packet.opaque
-    {
-        recall = state.recall(governed.epoch, packet.destination);
-        match recall {
-            Recall::Current(verdict @ (Verdict::Allow | Verdict::Shadow)) => return Some(verdict),
-            // TCP sends it again and again; it was recorded the first time.
-            Recall::Current(Verdict::Deny) if packet.destination.protocol == IPPROTO_TCP => {
-                return Some(Verdict::Deny);
-            }
-            _ => {}
-        }
-    }
     let decision = if packet.opaque {
         governed.opaque()
     } else {
@@ -117,9 +118,9 @@ fn report(
 ) {
     // Packets leave in soft interrupts too, so the running task says nothing: only the process
     // that the socket remembers is named.
-    let (process, netns) = match state {
-        Some(state) if state.tgid != 0 => (state.owner(), state.netns),
-        _ => (Process::UNKNOWN, 0),
+    let process = match state {
+        Some(state) if state.tgid != 0 => state.owner(),
+        _ => Process::UNKNOWN,
     };
     let event = NetEvent {
         header: emit::header::<NetEvent>(EventKind::Net, workload.id, process),
@@ -129,7 +130,7 @@ fn report(
         cookie: unsafe { bpf_get_socket_cookie(skb.cast()) },
         epoch: epoch.0,
         rule: decision.rule,
-        netns,
+        reserved: 0,
         destination_port: packet.destination.port,
         source_port: packet.source_port,
         protocol: packet.destination.protocol,
