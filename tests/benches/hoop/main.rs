@@ -13,6 +13,7 @@ mod programs;
 mod report;
 mod spawn;
 mod stats;
+mod stop;
 mod tiny;
 
 use std::path::PathBuf;
@@ -53,6 +54,7 @@ fn main() -> Result<()> {
     if arguments.first().is_some_and(|first| first == load::ROLE) {
         return load::serve();
     }
+    stop::on_signals()?;
     let settings = Settings::parse(arguments)?;
     let mut report = Report::new(settings.quick);
     report.print_head();
@@ -233,6 +235,7 @@ fn reload(settings: &Settings, report: &mut Report) -> Result<()> {
     let before = daemon_cpu_ms(daemon.pid())?;
     for run in 1..=if settings.quick { 5 } else { 21 } {
         let policy = field.policy(MANY, run);
+        stop::unless_asked()?;
         let known = daemon.records().len();
         let new = lab.directory().join("policy.new");
         std::fs::write(&new, policy)?;
@@ -280,6 +283,7 @@ fn memory(settings: &Settings, report: &mut Report) -> Result<()> {
     let (mut idle, mut flooded) = (Samples::default(), Samples::default());
     let mut lost = 0;
     for _ in 0..if settings.quick { 1 } else { 3 } {
+        stop::unless_asked()?;
         let daemon = lab.daemon(&field.policy(1, 0));
         let mut load = field.tagged_load()?;
         idle.push(memory::idle(daemon.pid())?);

@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use crate::load::{Load, Order, Took};
 use crate::stats::{Samples, Summary};
+use crate::stop;
 
 /// How often to measure.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +42,7 @@ pub fn measure(
         bare.run(order)?;
         tagged.run(order)?;
         for round in 0..plan.rounds {
+            stop::unless_asked()?;
             runs.push(if round % 2 == 0 {
                 let first = bare.run(order)?;
                 (first, tagged.run(order)?)
