@@ -491,5 +491,3 @@ proptest! {
         Bench::new().ingest(&bytes);
     }
 }
-
-/// What this thread used of a core: other load on the machine counts less than by the clock.
