@@ -86,7 +86,11 @@ fn wake_flags() -> u64 {
         Some(state) => unsafe { core::ptr::read_volatile(&raw const state.sleeping) != 0 },
         None => true,
     };
-    u64::from(if sleeping { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP })
+    u64::from(if sleeping {
+        BPF_RB_FORCE_WAKEUP
+    } else {
+        BPF_RB_NO_WAKEUP
+    })
 }
 
 #[inline(always)]

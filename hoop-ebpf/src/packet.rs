@@ -125,8 +125,11 @@ fn parse_v6(skb: *mut __sk_buff) -> Packet {
                 return packet;
             }
             _ => {
-                let ports =
-                    if at == 40 { load_at::<[u8; 4], 40>(skb) } else { load::<[u8; 4]>(skb, at) };
+                let ports = if at == 40 {
+                    load_at::<[u8; 4], 40>(skb)
+                } else {
+                    load::<[u8; 4]>(skb, at)
+                };
                 read_ports(ports, &mut packet);
                 return packet;
             }
@@ -139,15 +142,13 @@ fn parse_v6(skb: *mut __sk_buff) -> Packet {
 #[inline(always)]
 fn read_ports(ports: Option<[u8; 4]>, packet: &mut Packet) {
     match packet.destination.protocol {
-        IPPROTO_TCP | IPPROTO_UDP | IPPROTO_UDPLITE | IPPROTO_SCTP | IPPROTO_DCCP => {
-            match ports {
-                Some(ports) => {
-                    packet.source_port = u16::from_be_bytes([ports[0], ports[1]]);
-                    packet.destination.port = u16::from_be_bytes([ports[2], ports[3]]);
-                }
-                None => packet.opaque = true,
+        IPPROTO_TCP | IPPROTO_UDP | IPPROTO_UDPLITE | IPPROTO_SCTP | IPPROTO_DCCP => match ports {
+            Some(ports) => {
+                packet.source_port = u16::from_be_bytes([ports[0], ports[1]]);
+                packet.destination.port = u16::from_be_bytes([ports[2], ports[3]]);
             }
-        }
+            None => packet.opaque = true,
+        },
         _ => {}
     }
 }

@@ -11,6 +11,7 @@ use nix::errno::Errno;
 /// `BPF_PROG_GET_FD_BY_ID` and the other commands of bpf(2) used here.
 const PROG_GET_FD_BY_ID: libc::c_long = 13;
 const OBJ_GET: libc::c_long = 7;
+const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const PROG_QUERY: libc::c_long = 16;
 const ENABLE_STATS: libc::c_long = 32;
 
@@ -26,7 +27,16 @@ pub struct Program {
     pub kind: u32,
 }
 
-/// While this lives, the kernel counts how often programs run.
+/// What a program did while somebody was [`Counting`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cost {
+    /// How often it ran.
+    pub runs: u64,
+    /// How long all runs together took, in nanoseconds.
+    pub time_ns: u64,
+}
+
+/// While this lives, the kernel counts how often programs run, and how long.
 #[derive(Debug)]
 pub struct Counting {
     _fd: OwnedFd,
@@ -41,6 +51,39 @@ impl Program {
         matches!(self.kind, 8 | 9 | 13 | 15 | 18 | 23 | 25)
     }
 
+    /// Its name, of which the kernel keeps 15 bytes.
+    ///
+    /// # Panics
+    ///
+    /// When it is gone.
+    #[must_use]
+    pub fn name(&self) -> String {
+        // `name` of `struct bpf_prog_info`.
+        const NAME: std::ops::Range<usize> = 64..80;
+        let program = self.open();
+        let mut info = [0_u64; 32];
+        let pointer = info.as_mut_ptr().addr() as u64;
+        // bpf_fd and info_len, info
+        let known = (size_of_val(&info) as u64) << 32;
+        let mut attributes = [
+            u64::from(program.as_raw_fd().cast_unsigned()) | known,
+            pointer,
+        ];
+        // SAFETY: the attributes are as long as the call is told, and the info as long as they say.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_bpf,
+                OBJ_GET_INFO_BY_FD,
+                attributes.as_mut_ptr(),
+                size_of_val(&attributes),
+            )
+        };
+        assert_eq!(Errno::result(result), Ok(0), "BPF_OBJ_GET_INFO_BY_FD");
+        let bytes: Vec<u8> = info.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let name = bytes[NAME].split(|&byte| byte == 0).next();
+        String::from_utf8_lossy(name.unwrap_or_default()).into_owned()
+    }
+
     /// How often it ran while somebody was [`Counting`].
     ///
     /// # Panics
@@ -48,10 +91,26 @@ impl Program {
     /// When it is gone.
     #[must_use]
     pub fn runs(&self) -> u64 {
-        let mut attributes = [0_u32; 3];
-        attributes[0] = self.id;
-        let fd = bpf(PROG_GET_FD_BY_ID, &mut attributes).expect("the program is there");
-        field(&fd, "run_cnt").expect("run_cnt in fdinfo")
+        self.cost().runs
+    }
+
+    /// What it did while somebody was [`Counting`].
+    ///
+    /// # Panics
+    ///
+    /// When it is gone.
+    #[must_use]
+    pub fn cost(&self) -> Cost {
+        let program = self.open();
+        let count = |name| field(&program, name).unwrap_or_else(|| panic!("{name} in fdinfo"));
+        Cost {
+            runs: count("run_cnt"),
+            time_ns: count("run_time_ns"),
+        }
+    }
+
+    fn open(&self) -> OwnedFd {
+        bpf(PROG_GET_FD_BY_ID, &mut [self.id, 0, 0]).expect("the program is there")
     }
 }
 

@@ -1,6 +1,8 @@
-//! `cargo xtask`: sets up, builds, lints and tests Hoop. One file per subcommand.
+//! `cargo xtask`: sets up, builds, lints, tests and measures Hoop. One file per subcommand.
 
 mod apt;
+mod bench;
+mod binaries;
 mod build;
 mod build_ebpf;
 mod demo;
@@ -38,6 +40,8 @@ enum Command {
     Demo(demo::Args),
     /// Check formatting, clippy for the host and for BPF, licences and sources.
     Lint,
+    /// Measure what being governed costs, as ratios of paired runs.
+    Bench(bench::Args),
     /// Lint, then run every test, those that need root and the kernel included.
     Test(test::Args),
 }
@@ -60,6 +64,7 @@ fn dispatch(command: Command) -> Result<bool> {
         Command::Build => build::run().map(drop)?,
         Command::BuildEbpf => build_ebpf::run().map(drop)?,
         Command::Demo(args) => return demo::run(&args),
+        Command::Bench(args) => bench::run(&args)?,
         Command::Lint => lint::run()?,
         Command::Test(args) => return test::run(&args),
     }

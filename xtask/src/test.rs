@@ -1,16 +1,12 @@
 //! `cargo xtask test`: lint, the host's unit tests, then the tests that need root and the kernel.
 
-use std::env;
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use serde::Deserialize;
 
+use crate::binaries::{self, Binary};
 use crate::libtest::{self, Tally};
-use crate::{build_ebpf, lint, paths, run, setup};
+use crate::{build_ebpf, lint, run, setup};
 
 /// The package of the tests that need root and the kernel.
 const KERNEL_TESTS: &str = "hoop-tests";
@@ -100,9 +96,9 @@ fn kernel_tests(args: &Args) -> Result<Tally> {
     }
     let mut tally = Tally::default();
     for binary in &binaries {
-        let name = binary.target.name.as_str();
+        let name = binary.name();
         println!("kernel tests: {name}");
-        let mut command = as_root_here()?;
+        let mut command = binaries::as_root().context("without it, ask for --no-kernel")?;
         command
             .arg(&binary.executable)
             // They share one kernel.
@@ -114,27 +110,6 @@ fn kernel_tests(args: &Args) -> Result<Tally> {
     Ok(tally)
 }
 
-/// `env` as root with what sudo would take away, and with what the kernel tests go by.
-fn as_root_here() -> Result<Command> {
-    let mut command = run::as_root().context("without it, ask for --no-kernel")?;
-    let kept = ["PATH", "RUST_BACKTRACE"].map(|key| (key, env::var_os(key)));
-    let set = [
-        ("CARGO_HOME", paths::cargo_home()),
-        ("RUSTUP_HOME", paths::rustup_home()),
-        ("HOOP_AGENT_BIN", paths::agent()),
-    ]
-    .map(|(key, path)| (key, Some(path.into_os_string())));
-    for (key, value) in kept.into_iter().chain(set) {
-        if let Some(value) = value {
-            let mut pair = OsString::from(key);
-            pair.push("=");
-            pair.push(value);
-            command.arg(pair);
-        }
-    }
-    Ok(command)
-}
-
 fn libtest_args(args: &Args) -> Vec<&str> {
     let long = args.long.then_some("--include-ignored");
     long.into_iter()
@@ -142,67 +117,13 @@ fn libtest_args(args: &Args) -> Vec<&str> {
         .collect()
 }
 
-/// One line of `cargo test --no-run --message-format=json`, as far as it is of interest.
-#[derive(Deserialize)]
-struct Message {
-    executable: Option<PathBuf>,
-    manifest_path: Option<PathBuf>,
-    profile: Option<Profile>,
-    target: Option<Target>,
-}
-
-#[derive(Deserialize)]
-struct Profile {
-    test: bool,
-}
-
-#[derive(Deserialize)]
-struct Target {
-    name: String,
-}
-
-/// A test binary that cargo built.
-struct Binary {
-    executable: PathBuf,
-    manifest_path: PathBuf,
-    target: Target,
-}
-
-impl Binary {
-    /// The directory in which cargo, too, would run it.
-    fn package_dir(&self) -> &Path {
-        self.manifest_path.parent().unwrap_or(paths::workspace())
-    }
-}
-
 fn kernel_test_binaries() -> Result<Vec<Binary>> {
-    let mut cargo = run::cargo([
+    binaries::build(&mut run::cargo([
         "test",
         "--quiet",
         "--locked",
         "--no-run",
         "--package",
         KERNEL_TESTS,
-    ]);
-    let messages = run::capture(cargo.arg("--message-format=json-render-diagnostics"))?;
-    let mut binaries = Vec::new();
-    for line in messages.lines().filter(|line| line.starts_with('{')) {
-        let message: Message = serde_json::from_str(line).context("cargo's messages")?;
-        if let Message {
-            executable: Some(executable),
-            manifest_path: Some(manifest_path),
-            profile: Some(Profile { test: true }),
-            target: Some(target),
-        } = message
-        {
-            binaries.push(Binary {
-                executable,
-                manifest_path,
-                target,
-            });
-        }
-    }
-    // Cargo builds in parallel, so its order varies.
-    binaries.sort_by(|a, b| a.target.name.cmp(&b.target.name));
-    Ok(binaries)
+    ]))
 }

@@ -433,7 +433,10 @@ impl Thread {
             return;
         }
         if self.idle_settles < SETTLES_WHEN_IDLE {
-            poll_readable(&[self.wake.as_fd()], PollTimeout::from(LOOK_EVERY.as_millis() as u16));
+            poll_readable(
+                &[self.wake.as_fd()],
+                PollTimeout::from(LOOK_EVERY.as_millis() as u16),
+            );
             return;
         }
         self.source.set_sleeping(true);
@@ -442,7 +445,10 @@ impl Thread {
         let drained = self.drain();
         if drained.events == 0 {
             let ring = self.source.ring.as_fd();
-            poll_readable(&[self.wake.as_fd(), ring], PollTimeout::from(SLEEP.as_millis() as u16));
+            poll_readable(
+                &[self.wake.as_fd(), ring],
+                PollTimeout::from(SLEEP.as_millis() as u16),
+            );
         } else {
             self.log.flush();
         }

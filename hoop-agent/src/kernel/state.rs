@@ -74,7 +74,8 @@ impl StateMap {
 
     /// Says whether the next event must wake the reader of the ring.
     pub fn set_sleeping(&self, sleeping: bool) {
-        self.word(std::mem::offset_of!(State, sleeping)).store(sleeping.into(), Ordering::SeqCst);
+        self.word(std::mem::offset_of!(State, sleeping))
+            .store(sleeping.into(), Ordering::SeqCst);
     }
 
     fn word(&self, offset: usize) -> &AtomicU64 {

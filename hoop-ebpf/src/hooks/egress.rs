@@ -19,7 +19,12 @@ use hoop_common::{
 
 use super::{DENY, PASS};
 use crate::{
-    emit, kernel::Process, maps::SocketState, packet::Packet, socket::Recall, verdict::Decision,
+    emit,
+    kernel::Process,
+    maps::SocketState,
+    packet::Packet,
+    socket::Recall,
+    verdict::Decision,
     workload::{self, Workload},
 };
 

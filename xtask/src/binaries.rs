@@ -1,0 +1,103 @@
+//! The binaries of package hoop-tests: built as the user who called, run as root.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use serde::Deserialize;
+
+use crate::{paths, run};
+
+/// A test or benchmark that cargo built.
+pub(crate) struct Binary {
+    pub(crate) executable: PathBuf,
+    manifest_path: PathBuf,
+    target: Target,
+}
+
+impl Binary {
+    /// Its name in the manifest.
+    pub(crate) fn name(&self) -> &str {
+        &self.target.name
+    }
+
+    /// The directory in which cargo, too, would run it.
+    pub(crate) fn package_dir(&self) -> &Path {
+        self.manifest_path.parent().unwrap_or(paths::workspace())
+    }
+}
+
+/// Builds with `cargo`, a `cargo test` or `cargo bench` with `--no-run`; the binaries by name.
+///
+/// # Errors
+///
+/// What it builds does not compile.
+pub(crate) fn build(cargo: &mut Command) -> Result<Vec<Binary>> {
+    let messages = run::capture(cargo.arg("--message-format=json-render-diagnostics"))?;
+    let mut binaries = Vec::new();
+    for line in messages.lines().filter(|line| line.starts_with('{')) {
+        let message: Message = serde_json::from_str(line).context("cargo's messages")?;
+        if let Message {
+            executable: Some(executable),
+            manifest_path: Some(manifest_path),
+            profile: Some(Profile { test: true }),
+            target: Some(target),
+        } = message
+        {
+            binaries.push(Binary {
+                executable,
+                manifest_path,
+                target,
+            });
+        }
+    }
+    // Cargo builds in parallel, so its order varies.
+    binaries.sort_by(|a, b| a.target.name.cmp(&b.target.name));
+    Ok(binaries)
+}
+
+/// `env` as root with what sudo would take away, and with what they go by.
+///
+/// # Errors
+///
+/// As [`run::as_root`].
+pub(crate) fn as_root() -> Result<Command> {
+    let mut command = run::as_root()?;
+    let kept = ["PATH", "RUST_BACKTRACE"].map(|key| (key, env::var_os(key)));
+    let set = [
+        ("CARGO_HOME", paths::cargo_home()),
+        ("RUSTUP_HOME", paths::rustup_home()),
+        ("HOOP_AGENT_BIN", paths::agent()),
+    ]
+    .map(|(key, path)| (key, Some(path.into_os_string())));
+    for (key, value) in kept.into_iter().chain(set) {
+        if let Some(value) = value {
+            let mut pair = OsString::from(key);
+            pair.push("=");
+            pair.push(value);
+            command.arg(pair);
+        }
+    }
+    Ok(command)
+}
+
+/// One line of `cargo ... --no-run --message-format=json`, as far as it is of interest.
+#[derive(Deserialize)]
+struct Message {
+    executable: Option<PathBuf>,
+    manifest_path: Option<PathBuf>,
+    profile: Option<Profile>,
+    target: Option<Target>,
+}
+
+#[derive(Deserialize)]
+struct Profile {
+    test: bool,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+}
