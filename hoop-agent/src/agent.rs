@@ -174,6 +174,7 @@ async fn run_async(settings: Settings) -> Result<(), StartError> {
             detail,
         ));
     }
+    recorder.begin();
     let (server, mut calls) = Server::start(&settings.socket, recorder.followers())
         .with_context(|| format!("the control socket {}", settings.socket.display()))?;
     let mut policy_watch = PolicyWatch::start(&settings.policy)

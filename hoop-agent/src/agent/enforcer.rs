@@ -77,10 +77,13 @@ impl Enforcer {
     /// [`Enforcer::adopt`] and [`Enforcer::release_rest`].
     #[must_use]
     pub fn new(kernel: Kernel, cgroups: CgroupRoot, store: Store, publisher: Publisher) -> Self {
+        let registry = store.read();
+        // Events that an earlier daemon left may be read before there is anything newer.
+        publisher.publish(registry.names());
         Self {
             kernel,
             cgroups,
-            registry: store.read(),
+            registry,
             store,
             publisher,
             policies: Vec::new(),
@@ -517,6 +520,8 @@ impl Enforcer {
                 cgroup: tagged.path.as_str().to_owned(),
                 policy: tagged.policy.clone(),
                 origin: tagged.origin,
+                identity: tagged.message.identity.clone(),
+                on_behalf_of: tagged.message.on_behalf_of.clone(),
             })
             .collect();
         // What an earlier daemon left and the kernel still holds.

@@ -104,6 +104,8 @@ enum Note {
     About(Box<Record>, ProcessKey),
     Seed(Vec<Seed>),
     Count(oneshot::Sender<Counts>),
+    /// Events may be read from now on.
+    Begin,
     Stop,
 }
 
@@ -121,6 +123,7 @@ struct Thread {
     start: u64,
     idle_settles: u32,
     last_settle_ns: u64,
+    reading: bool,
     snapshot: Option<Snapshot>,
     /// Those who asked while a snapshot was waiting to be settled.
     asked: Vec<oneshot::Sender<Counts>>,
@@ -164,6 +167,7 @@ impl Recorder {
             start,
             idle_settles: 0,
             last_settle_ns: 0,
+            reading: false,
             snapshot: None,
             asked: Vec::new(),
         };
@@ -175,6 +179,12 @@ impl Recorder {
             followers,
             thread: Some(thread),
         })
+    }
+
+    /// Lets the thread read events. Until then it only takes notes, so that events which an
+    /// earlier daemon left find the processes and names that they are about.
+    pub fn begin(&self) {
+        self.notes.send(Note::Begin);
     }
 
     /// Adds a record that the daemon itself made.
@@ -309,6 +319,7 @@ impl Thread {
                 }
                 Ok(Note::Seed(seeds)) => self.pipeline.table_mut().seed(seeds),
                 Ok(Note::Count(sender)) => asked.push(sender),
+                Ok(Note::Begin) => self.reading = true,
                 Ok(Note::Stop) | Err(TryRecvError::Disconnected) => return None,
                 Err(TryRecvError::Empty) => return Some(asked),
             }
@@ -318,6 +329,14 @@ impl Thread {
     /// Takes a batch of events from the ring.
     fn drain(&mut self) -> Drained {
         let offset = ClockOffset::measure();
+        let mut drained = Drained {
+            events: 0,
+            bytes: 0,
+            empty: !self.reading,
+        };
+        if !self.reading {
+            return drained;
+        }
         let Self {
             source,
             pipeline,
@@ -327,11 +346,6 @@ impl Thread {
             verdicts,
             ..
         } = self;
-        let mut drained = Drained {
-            events: 0,
-            bytes: 0,
-            empty: false,
-        };
         while drained.events < BATCH {
             let Some(item) = source.ring.next() else {
                 drained.empty = true;

@@ -5,12 +5,16 @@ use std::{
     fs, io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::enforcer::Origin;
-use crate::policy::book::RuleBook;
+use super::{enforcer::Origin, names::Names};
+use crate::{
+    policy::book::RuleBook,
+    proto::{Shared, Workload},
+};
 
 /// The registry's contents.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -32,6 +36,34 @@ pub struct Entry {
     pub policy: String,
     /// How it was tagged.
     pub origin: Origin,
+    /// SPIFFE ID.
+    pub identity: String,
+    /// The human or service that it acts for.
+    pub on_behalf_of: String,
+}
+
+impl Registry {
+    /// The names that an earlier daemon's events use.
+    #[must_use]
+    pub fn names(&self) -> Names {
+        let message = |entry: &Entry| {
+            Shared::new(Workload {
+                cgroup_id: entry.id,
+                cgroup: entry.cgroup.clone(),
+                policy: entry.policy.clone(),
+                identity: entry.identity.clone(),
+                on_behalf_of: entry.on_behalf_of.clone(),
+            })
+        };
+        Names {
+            workloads: self
+                .workloads
+                .iter()
+                .map(|entry| (entry.id, message(entry)))
+                .collect(),
+            rules: Arc::new(self.rules.clone()),
+        }
+    }
 }
 
 /// Where the registry is kept.
