@@ -81,15 +81,8 @@ fn out_dir(name: &str) -> Result<PathBuf> {
 /// Copies the object that `cargo xtask build-ebpf` made to where `kernel/load.rs` includes it.
 fn embed_kernel_programs() {
     println!("cargo::rerun-if-env-changed=HOOP_EBPF_OBJECT");
-    let object = env::var_os("HOOP_EBPF_OBJECT").map_or_else(
-        || {
-            PathBuf::from(concat!(
-                env!("CARGO_MANIFEST_DIR"),
-                "/../target/bpf/hoop-ebpf.o"
-            ))
-        },
-        PathBuf::from,
-    );
+    let object = env::var_os("HOOP_EBPF_OBJECT")
+        .map_or_else(|| workspace().join("target/bpf/hoop-ebpf.o"), PathBuf::from);
     println!("cargo::rerun-if-changed={}", object.display());
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join("hoop-ebpf.o");
     if let Err(error) = fs::copy(&object, &out) {
@@ -103,7 +96,7 @@ fn embed_kernel_programs() {
 /// Gives the layout of events and maps a name, so that a daemon adopts the pins of its own layout
 /// only. Any change of the files that define it is a new layout.
 fn name_the_layout() {
-    let workspace = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let workspace = workspace();
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for file in [
         "hoop-common/src/event.rs",
@@ -120,4 +113,9 @@ fn name_the_layout() {
         }
     }
     println!("cargo::rustc-env=HOOP_LAYOUT={hash:016x}");
+}
+
+/// The workspace's root. Asked at run time: a cached build script may have moved with its checkout.
+fn workspace() -> PathBuf {
+    Path::new(&env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("..")
 }

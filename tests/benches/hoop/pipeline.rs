@@ -124,7 +124,7 @@ fn net(sequence: u64) -> NetEvent {
         cookie: sequence,
         epoch: 3,
         rule: 2,
-        netns: 4_026_531_840,
+        reserved: 0,
         destination_port: 443,
         source_port: 0,
         protocol: 6,
