@@ -20,8 +20,12 @@ use tokio::{
 pub use self::control_calls::{explanation, show};
 
 use self::{
-    control_calls::Exec, enforcer::Enforcer, names::Publisher, policy_watch::PolicyWatch,
-    recorder::Recorder, registry::Store,
+    control_calls::Exec,
+    enforcer::{Enforcer, Origin},
+    names::Publisher,
+    policy_watch::PolicyWatch,
+    recorder::Recorder,
+    registry::Store,
 };
 use crate::{
     audit::{
@@ -54,6 +58,16 @@ const EXEC_TICK: Duration = Duration::from_millis(200);
 
 /// How long standard output may hold the daemon up when it ends.
 const STDOUT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Forgets what outlives the daemon besides records: the counterpart of removing the pins.
+///
+/// # Errors
+///
+/// When a file cannot be removed.
+pub fn forget(state_dir: &Path) -> std::io::Result<()> {
+    Store::new(state_dir).remove()?;
+    recorder::forget(state_dir)
+}
 
 /// The running daemon.
 struct Agent {
@@ -180,13 +194,19 @@ async fn run_async(settings: Settings) -> Result<(), StartError> {
     let mut policy_watch = PolicyWatch::start(&settings.policy)
         .with_context(|| format!("{} cannot be watched", settings.policy.display()))?;
 
+    let execs = enforcer
+        .workloads()
+        .iter()
+        .filter(|(_, tagged)| tagged.origin == Origin::Exec)
+        .map(|(id, tagged)| (*id, Exec::adopted(tagged.path.clone())))
+        .collect();
     let mut agent = Agent {
         settings,
         enforcer,
         recorder,
         cgroups,
         watch,
-        execs: HashMap::new(),
+        execs,
         sweep: Some(Sweep::All),
         sweep_at: Instant::now(),
         sweeping: false,

@@ -405,12 +405,7 @@ fn uninstall(pin_dir: &std::path::Path, state_dir: &std::path::Path) -> Result<u
         .then(|| crate::config::StateDir::open(state_dir))
         .transpose()?;
     let count = pins::remove_all(pin_dir)?;
-    for file in ["registry.json", "positions.json"] {
-        match std::fs::remove_file(state_dir.join(file)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
-    }
+    agent::forget(state_dir)?;
     drop(lock);
     writeln!(
         std::io::stdout(),

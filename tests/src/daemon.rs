@@ -46,6 +46,16 @@ impl<'lab> Daemon<'lab> {
     /// When it does not come up.
     #[must_use]
     pub fn start_again(lab: &'lab Lab) -> Self {
+        Self::start_with(lab, "info")
+    }
+
+    /// Like [`Daemon::start_again`], with diagnostics of this level.
+    ///
+    /// # Panics
+    ///
+    /// When it does not come up.
+    #[must_use]
+    pub fn start_with(lab: &'lab Lab, log_level: &str) -> Self {
         let start = (0..)
             .find(|&start| !output(lab, start).0.exists())
             .expect("a free name");
@@ -59,6 +69,7 @@ impl<'lab> Daemon<'lab> {
         let (stdout, stderr) = output(lab, start);
         let child = run_command(lab)
             .env("NOTIFY_SOCKET", &notify)
+            .args(["--log-level", log_level])
             .stdin(Stdio::null())
             .stdout(File::create(stdout).expect("a file for records"))
             .stderr(File::create(stderr).expect("a file for diagnostics"))
@@ -154,6 +165,17 @@ impl<'lab> Daemon<'lab> {
     #[must_use]
     pub fn records(&self) -> Vec<Record> {
         read_records(&output(self.lab, self.start).0)
+    }
+
+    /// What it said on standard error so far.
+    ///
+    /// # Panics
+    ///
+    /// When that cannot be read.
+    #[must_use]
+    pub fn diagnostics(&self) -> String {
+        let text = fs::read(output(self.lab, self.start).1).expect("diagnostics");
+        String::from_utf8_lossy(&text).into_owned()
     }
 
     /// Every record on disk, in order. Standard output may leave lines out under a flood, and says

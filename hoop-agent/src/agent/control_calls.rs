@@ -17,13 +17,20 @@ use crate::{
 };
 
 /// Below which cgroup `exec` makes its own.
-const EXEC_PARENT: &str = "/hoop";
+pub const EXEC_PARENT: &str = "/hoop";
 
 /// A cgroup made by `exec`.
 pub struct Exec {
     path: CgroupPath,
     /// Ends when the caller became the command, or died.
     caller: Option<Receiver<()>>,
+}
+
+impl Exec {
+    /// One that an earlier daemon made.
+    pub(super) fn adopted(path: CgroupPath) -> Self {
+        Self { path, caller: None }
+    }
 }
 
 impl Agent {

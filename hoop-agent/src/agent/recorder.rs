@@ -53,6 +53,9 @@ const SETTLE_NS: u64 = 100_000_000;
 /// up by then.
 const SETTLES_WHEN_IDLE: u32 = 20;
 
+/// Where the numbers are saved, in the state directory.
+const POSITIONS: &str = "positions.json";
+
 /// Events taken from the ring before notes are looked at again.
 const BATCH: usize = 4096;
 
@@ -61,6 +64,18 @@ pub struct Recorder {
     notes: Notes,
     followers: Followers,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Removes what was saved of the numbers.
+///
+/// # Errors
+///
+/// When the file cannot be removed.
+pub fn forget(state_dir: &Path) -> io::Result<()> {
+    match fs::remove_file(state_dir.join(POSITIONS)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// A handle to give the thread something to record.
@@ -148,7 +163,7 @@ impl Recorder {
         )?);
         let followers = log.followers();
         let mut pipeline = Pipeline::new(ProcessTable::new(Limits::default(), boot_ns()));
-        let positions = state_dir.join("positions.json");
+        let positions = state_dir.join(POSITIONS);
         let mut start = 0;
         for position in read_positions(&positions, &source.identity()) {
             start += position.numbered;

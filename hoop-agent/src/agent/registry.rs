@@ -10,10 +10,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{enforcer::Origin, names::Names};
+use super::{control_calls::EXEC_PARENT, enforcer::Origin, names::Names};
 use crate::{
     policy::book::RuleBook,
     proto::{Shared, Workload},
+    workload::{cgroup::CgroupRoot, path::CgroupPath},
 };
 
 /// The registry's contents.
@@ -87,6 +88,31 @@ impl Store {
             tracing::warn!(%error, path = %self.0.display(), "the registry is started anew");
             Registry::default()
         })
+    }
+
+    /// Removes the registry, and the cgroups that `exec` made and that are empty.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be removed.
+    pub fn remove(&self) -> io::Result<()> {
+        if let Ok(cgroups) = CgroupRoot::find() {
+            for entry in self.read().workloads {
+                if entry.origin == Origin::Exec
+                    && let Ok(path) = CgroupPath::parse(&entry.cgroup)
+                {
+                    // One that is in use stays: its command goes on, ungoverned.
+                    let _ = cgroups.remove(&path);
+                }
+            }
+            if let Ok(parent) = CgroupPath::parse(EXEC_PARENT) {
+                let _ = fs::remove_dir(cgroups.full_path(&parent));
+            }
+        }
+        match fs::remove_file(&self.0) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Writes the registry, in one step.

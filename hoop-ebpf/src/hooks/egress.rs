@@ -12,6 +12,7 @@ use aya_ebpf::{
     macros::cgroup_skb,
     programs::SkBuffContext,
 };
+use aya_log_ebpf::debug;
 use hoop_common::{
     event::{EventKind, Hook, NetEvent, Verdict},
     policy::Epoch,
@@ -33,13 +34,14 @@ const IPPROTO_TCP: u8 = 6;
 /// Entry.
 #[cgroup_skb(egress)]
 pub fn hoop_egress(ctx: SkBuffContext) -> i32 {
-    match try_egress(ctx.skb.skb) {
+    match try_egress(&ctx) {
         Some(Verdict::Deny) => DENY,
         _ => PASS,
     }
 }
 
-fn try_egress(skb: *mut __sk_buff) -> Option<Verdict> {
+fn try_egress(ctx: &SkBuffContext) -> Option<Verdict> {
+    let skb = ctx.skb.skb;
     let mut state = state_of(skb);
     let packet = Packet::parse(skb);
     let mut recall = Recall::Nothing;
@@ -69,6 +71,12 @@ fn try_egress(skb: *mut __sk_buff) -> Option<Verdict> {
         },
     };
     let governed = workload.governed();
+    if packet.opaque {
+        debug!(
+            ctx,
+            "a packet of workload {} hides its destination", workload.id
+        );
+    }
     let decision = if packet.opaque {
         governed.opaque()
     } else {
