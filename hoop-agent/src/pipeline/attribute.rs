@@ -6,8 +6,7 @@ use std::sync::Arc;
 use hoop_common::event::{ExitEvent, ForkEvent, Header, Hook, MoveEvent, ProcessKey, Verdict};
 use hoop_common::policy::{Key, Mode, SocketKind};
 
-use super::event::{Net, Socket, process_key};
-use super::gap::Missing;
+use super::event::{Missing, Net, Socket, process_key};
 use super::process::{Executed, Process, ProcessTable, Program, Unseen};
 use crate::clock::ClockOffset;
 use crate::proto::Process as ProcessMessage;

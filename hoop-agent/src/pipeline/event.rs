@@ -84,6 +84,21 @@ pub struct Socket {
     pub verdict: Verdict,
 }
 
+/// Numbers that never arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// The CPU that gave them.
+    pub cpu: u16,
+    /// The first missing number.
+    pub first: u64,
+    /// The last missing number.
+    pub last: u64,
+    /// How many are missing between the two; fewer than the distance if others arrived.
+    pub count: u64,
+    /// Why. Several causes if the kernel counted several and no one can tell which was which.
+    pub cause: String,
+}
+
 /// The process that an event is about. `tgid` 0 if the kernel could not say.
 #[must_use]
 pub fn process_key(header: &Header) -> ProcessKey {

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use hoop_common::event::LossCause;
 
+use super::event::Missing;
+
 /// What the kernel counted on one CPU since its maps were made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CpuCounters {
@@ -13,21 +15,6 @@ pub struct CpuCounters {
     pub numbered: u64,
     /// How many numbered events did not reach the ring, by [`LossCause`].
     pub lost: [u64; LossCause::ALL.len()],
-}
-
-/// Numbers that never arrived.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Missing {
-    /// The CPU that gave them.
-    pub cpu: u16,
-    /// The first missing number.
-    pub first: u64,
-    /// The last missing number.
-    pub last: u64,
-    /// How many are missing between the two; fewer than the distance if others arrived.
-    pub count: u64,
-    /// Why. Several causes if the kernel counted several and no one can tell which was which.
-    pub cause: String,
 }
 
 /// Follows the numbers of every CPU.

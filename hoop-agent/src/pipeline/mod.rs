@@ -19,8 +19,8 @@ use hoop_common::event::{Header, ProcessKey};
 
 use self::arguments::{Execs, NoExec, Pending};
 use self::attribute::{Attribution, Directory};
-use self::event::{Event, Exec, process_key};
-use self::gap::{CpuCounters, Gaps, Missing};
+use self::event::{Event, Exec, Missing, process_key};
+use self::gap::{CpuCounters, Gaps};
 use self::process::{Executed, ProcessTable};
 use crate::clock::ClockOffset;
 use crate::proto::{Actor, Record, Shared};
