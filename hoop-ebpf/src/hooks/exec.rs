@@ -133,10 +133,7 @@ fn report(task: Task, process: Process, workload: Workload, scratch: &mut Scratc
         wanted
     };
     let at = path_len + cwd_len;
-    let mut args_len = opaque(first);
-    if args_len > ARGS_CHUNK as u32 {
-        args_len = ARGS_CHUNK as u32;
-    }
+    let mut args_len = at_most::<{ ARGS_CHUNK as u32 }>(first);
     // SAFETY: `at` is below twice `PATH_BYTES` and `args_len` at most one more.
     let result = unsafe {
         let to = (&raw mut scratch.event)
@@ -181,10 +178,7 @@ fn report(task: Task, process: Process, workload: Workload, scratch: &mut Scratc
         to.write_unaligned(event);
         (*to).header.size = FIXED as u32 + len;
     }
-    let mut bytes = opaque(len);
-    if bytes > 3 * PATH_BYTES as u32 {
-        bytes = 3 * PATH_BYTES as u32;
-    }
+    let bytes = at_most::<{ 3 * PATH_BYTES as u32 }>(len);
     emit::send_bytes(
         (&raw const scratch.event).cast(),
         FIXED as u64 + u64::from(bytes),
@@ -206,10 +200,7 @@ fn send_rest(process: Process, workload: Workload, scratch: &mut Scratch, start:
         if offset >= wanted {
             return;
         }
-        let mut len = opaque(wanted - offset);
-        if len > ARGS_CHUNK as u32 {
-            len = ARGS_CHUNK as u32;
-        }
+        let len = at_most::<{ ARGS_CHUNK as u32 }>(wanted - offset);
         let to = (&raw mut scratch.args).cast::<u8>();
         // SAFETY: `args` has room for the fixed part and `ARGS_CHUNK` bytes.
         let result = unsafe {
@@ -233,10 +224,7 @@ fn send_rest(process: Process, workload: Workload, scratch: &mut Scratch, start:
         // SAFETY: as above.
         unsafe { to.cast::<ArgsEvent>().write_unaligned(event) };
         scratch.sent.set(if last { wanted } else { next });
-        let mut bytes = opaque(got);
-        if bytes > ARGS_CHUNK as u32 {
-            bytes = ARGS_CHUNK as u32;
-        }
+        let bytes = at_most::<{ ARGS_CHUNK as u32 }>(got);
         emit::send_bytes(
             to,
             size_of::<ArgsEvent>() as u64 + u64::from(bytes),
@@ -265,10 +253,7 @@ fn put_path(
     }
     let start = scratch.at.get() & (PATH_BYTES as u32 - 1);
     let len = PATH_BYTES as u32 - start;
-    let mut bytes = opaque(len);
-    if bytes > PATH_BYTES as u32 {
-        bytes = PATH_BYTES as u32;
-    }
+    let bytes = at_most::<{ PATH_BYTES as u32 }>(len);
     // SAFETY: `start` is inside `path`, and `at` is below `PATH_BYTES`, so the copy ends inside
     // `event`.
     unsafe {
@@ -419,6 +404,24 @@ fn opaque(value: u32) -> u32 {
     // SAFETY: changes nothing.
     unsafe {
         core::arch::asm!("{0} = {0}", inout(reg) value, options(nomem, nostack, preserves_flags));
+    };
+    value as u32
+}
+
+/// The smaller of `value` and `MAX`, compared in the very register that is used from here on: of a
+/// copy, the verifier of Linux 6.1 would not learn the bound.
+#[inline(always)]
+fn at_most<const MAX: u32>(value: u32) -> u32 {
+    let mut value = u64::from(value);
+    // SAFETY: changes one register.
+    unsafe {
+        core::arch::asm!(
+            "if {0} <= {max} goto +1",
+            "{0} = {max}",
+            inout(reg) value,
+            max = const MAX,
+            options(nomem, nostack),
+        );
     };
     value as u32
 }
