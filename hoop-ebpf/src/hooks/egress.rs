@@ -23,7 +23,7 @@ use crate::{
     kernel::Process,
     maps::SocketState,
     packet::Packet,
-    socket::Recall,
+    socket::{Age, Recall},
     verdict::Decision,
     workload::{self, Workload},
 };
@@ -42,16 +42,16 @@ pub fn hoop_egress(ctx: SkBuffContext) -> i32 {
 fn try_egress(skb: *mut __sk_buff) -> Option<Verdict> {
     let mut state = state_of(skb);
     let packet = Packet::parse(skb);
-    let mut recall = Recall::Nothing;
+    let mut recall = Recall::NOTHING;
     if let Some(state) = &mut state
         && !packet.opaque
     {
         // Most packets end here: their socket was judged in this epoch.
         recall = state.recall(workload::epoch(), packet.destination);
-        match recall {
-            Recall::Current(verdict @ (Verdict::Allow | Verdict::Shadow)) => return Some(verdict),
+        match recall.current() {
+            Some(verdict @ (Verdict::Allow | Verdict::Shadow)) => return Some(verdict),
             // TCP sends it again and again; it was recorded the first time.
-            Recall::Current(Verdict::Deny) if packet.destination.protocol == IPPROTO_TCP => {
+            Some(Verdict::Deny) if packet.destination.protocol == IPPROTO_TCP => {
                 return Some(Verdict::Deny);
             }
             _ => {}
@@ -79,9 +79,9 @@ fn try_egress(skb: *mut __sk_buff) -> Option<Verdict> {
     {
         state.remember(governed.epoch, packet.destination, decision);
     }
-    if let Recall::Outdated { verdict, rule } = recall
-        && verdict == decision.verdict as u8
-        && rule == decision.rule
+    if recall.age == Age::Outdated
+        && recall.verdict == decision.verdict as u8
+        && recall.rule == decision.rule
     {
         // Another epoch says the same of a destination that was recorded: nothing new.
         return Some(decision.verdict);
