@@ -61,6 +61,29 @@ impl KernelPtr {
         }
     }
 
+    /// Reads a number; 0 if the memory cannot be read, as the helper then leaves it. No branch, so
+    /// the verifier has no second path to follow.
+    #[inline(always)]
+    pub fn read_or_zero<T: Copy + From<u8>>(self) -> T {
+        let mut value = T::from(0);
+        // SAFETY: the helper checks the source and writes exactly `size_of::<T>()` bytes.
+        unsafe {
+            bpf_probe_read_kernel(
+                (&raw mut value).cast(),
+                size_of::<T>() as u32,
+                self.0 as *const _,
+            );
+        }
+        value
+    }
+
+    /// Follows the pointer at `offset`, to the address 0 if that fails: nothing can be read there,
+    /// nor within a struct's size of it.
+    #[inline(always)]
+    pub fn follow_or_zero(self, offset: usize) -> Self {
+        Self(self.at(offset).read_or_zero())
+    }
+
     /// Follows the pointer at `offset`; `None` if it cannot be read or is null.
     #[inline(always)]
     pub fn follow(self, offset: usize) -> Option<Self> {

@@ -23,15 +23,46 @@ use crate::{
 const IPPROTO_MPTCP: u32 = 262;
 const IPPROTO_TCP: u8 = 6;
 
-/// What a socket's last judgement says about a destination.
+/// What a socket's last judgement says about a destination. A struct and no enum with data: the
+/// compiler leaves what a variant lacks unwritten and may read it all the same, which the verifier
+/// refuses before Linux 6.3.
 #[derive(Clone, Copy)]
-pub enum Recall {
+pub struct Recall {
+    pub age: Age,
+    /// The verdict as a number; 0 for [`Age::Nothing`].
+    pub verdict: u8,
+    /// The rule that decided; 0 for [`Age::Nothing`].
+    pub rule: u32,
+}
+
+/// Whether a judgement can be used again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Age {
     /// The same destination in the same epoch.
-    Current(Verdict),
+    Current,
     /// The same destination, by policies that are not in force any more.
-    Outdated { verdict: u8, rule: u32 },
-    /// Nothing.
+    Outdated,
+    /// There is none, or of another destination.
     Nothing,
+}
+
+impl Recall {
+    pub const NOTHING: Self = Self {
+        age: Age::Nothing,
+        verdict: 0,
+        rule: 0,
+    };
+
+    /// The verdict, if it was given in this epoch.
+    #[inline(always)]
+    pub fn current(self) -> Option<Verdict> {
+        match (self.age, self.verdict) {
+            (Age::Current, 1) => Some(Verdict::Allow),
+            (Age::Current, 3) => Some(Verdict::Shadow),
+            (Age::Current, _) => Some(Verdict::Deny),
+            _ => None,
+        }
+    }
 }
 
 impl SocketState {
@@ -88,18 +119,16 @@ impl SocketState {
             && judged.port == destination.port
             && judged.protocol == destination.protocol;
         if !same {
-            Recall::Nothing
-        } else if judged.epoch == epoch.0 {
-            Recall::Current(match judged.verdict {
-                1 => Verdict::Allow,
-                3 => Verdict::Shadow,
-                _ => Verdict::Deny,
-            })
-        } else {
-            Recall::Outdated {
-                verdict: judged.verdict,
-                rule: judged.rule,
-            }
+            return Recall::NOTHING;
+        }
+        Recall {
+            age: if judged.epoch == epoch.0 {
+                Age::Current
+            } else {
+                Age::Outdated
+            },
+            verdict: judged.verdict,
+            rule: judged.rule,
         }
     }
 
@@ -174,9 +203,8 @@ pub fn judge_address(
     let datagram = hook as u8 == Hook::Sendmsg4 as u8 || hook as u8 == Hook::Sendmsg6 as u8;
     if datagram && let Some(state) = &mut state {
         // One record for a run of datagrams to one place; every denied one has its own.
-        if let Recall::Current(verdict @ (Verdict::Allow | Verdict::Shadow)) =
-            state.recall(governed.epoch, destination)
-        {
+        let recall = state.recall(governed.epoch, destination);
+        if let Some(verdict @ (Verdict::Allow | Verdict::Shadow)) = recall.current() {
             return Some(Decision {
                 verdict,
                 rule: 0,

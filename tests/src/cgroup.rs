@@ -95,7 +95,7 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         // A killed process leaves its cgroup a moment later; a child may have been forked meanwhile.
-        let gone = wait::within(wait::PATIENCE, || {
+        let gone = wait::within(wait::patience(), || {
             if !self.directory.exists() {
                 return Some(());
             }

@@ -317,7 +317,7 @@ impl<'lab> Daemon<'lab> {
     fn end(&mut self, by: Signal) -> ExitStatus {
         signal(self.pid(), by);
         let child = self.child.as_mut().expect("the daemon runs");
-        let ended = wait::within(wait::PATIENCE, || {
+        let ended = wait::within(wait::patience(), || {
             child.try_wait().expect("wait for the daemon")
         });
         let status = ended.unwrap_or_else(|| {

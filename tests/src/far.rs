@@ -96,7 +96,7 @@ impl Far {
             let (guard, waited) = self
                 .log
                 .grown
-                .wait_timeout_while(packets, wait::PATIENCE, |packets| {
+                .wait_timeout_while(packets, wait::patience(), |packets| {
                     !packets.iter().rev().any(|packet| packet.carries(&marker))
                 })
                 .unwrap_or_else(PoisonError::into_inner);
@@ -131,7 +131,7 @@ impl Far {
         let (packets, waited) = self
             .log
             .grown
-            .wait_timeout_while(packets, wait::PATIENCE, |packets| {
+            .wait_timeout_while(packets, wait::patience(), |packets| {
                 !packets.iter().any(&like)
             })
             .unwrap_or_else(PoisonError::into_inner);

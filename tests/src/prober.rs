@@ -103,7 +103,7 @@ impl Prober {
     /// When none comes.
     #[track_caller]
     pub fn answer(&mut self) -> Outcome {
-        self.answer_within(wait::PATIENCE)
+        self.answer_within(wait::patience())
     }
 
     /// The same, for orders that take longer.

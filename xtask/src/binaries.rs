@@ -10,7 +10,10 @@ use serde::Deserialize;
 
 use crate::{paths, run};
 
-/// A test or benchmark that cargo built.
+/// The package of the tests that need root and the kernel.
+pub(crate) const KERNEL_TESTS: &str = "hoop-tests";
+
+/// A test, a benchmark or a program that cargo built.
 pub(crate) struct Binary {
     pub(crate) executable: PathBuf,
     manifest_path: PathBuf,
@@ -29,33 +32,37 @@ impl Binary {
     }
 }
 
+/// What package hoop-tests has.
+pub(crate) struct KernelTests {
+    pub(crate) tests: Vec<Binary>,
+    /// What the tests run: the prober, and the first process of a guest.
+    pub(crate) programs: Vec<Binary>,
+}
+
+/// Builds the kernel tests.
+///
+/// # Errors
+///
+/// They do not compile.
+pub(crate) fn kernel_tests() -> Result<KernelTests> {
+    let (tests, programs) = split(&mut run::cargo([
+        "test",
+        "--quiet",
+        "--locked",
+        "--no-run",
+        "--package",
+        KERNEL_TESTS,
+    ]))?;
+    Ok(KernelTests { tests, programs })
+}
+
 /// Builds with `cargo`, a `cargo test` or `cargo bench` with `--no-run`; the binaries by name.
 ///
 /// # Errors
 ///
 /// What it builds does not compile.
 pub(crate) fn build(cargo: &mut Command) -> Result<Vec<Binary>> {
-    let messages = run::capture(cargo.arg("--message-format=json-render-diagnostics"))?;
-    let mut binaries = Vec::new();
-    for line in messages.lines().filter(|line| line.starts_with('{')) {
-        let message: Message = serde_json::from_str(line).context("cargo's messages")?;
-        if let Message {
-            executable: Some(executable),
-            manifest_path: Some(manifest_path),
-            profile: Some(Profile { test: true }),
-            target: Some(target),
-        } = message
-        {
-            binaries.push(Binary {
-                executable,
-                manifest_path,
-                target,
-            });
-        }
-    }
-    // Cargo builds in parallel, so its order varies.
-    binaries.sort_by(|a, b| a.target.name.cmp(&b.target.name));
-    Ok(binaries)
+    Ok(split(cargo)?.0)
 }
 
 /// `env` as root with what sudo would take away, and with what they go by.
@@ -81,6 +88,34 @@ pub(crate) fn as_root() -> Result<Command> {
         }
     }
     Ok(command)
+}
+
+/// What `cargo` builds: tests and benchmarks, and programs, each by name.
+fn split(cargo: &mut Command) -> Result<(Vec<Binary>, Vec<Binary>)> {
+    let messages = run::capture(cargo.arg("--message-format=json-render-diagnostics"))?;
+    let (mut tests, mut programs) = (Vec::new(), Vec::new());
+    for line in messages.lines().filter(|line| line.starts_with('{')) {
+        let message: Message = serde_json::from_str(line).context("cargo's messages")?;
+        if let Message {
+            executable: Some(executable),
+            manifest_path: Some(manifest_path),
+            profile: Some(Profile { test }),
+            target: Some(target),
+        } = message
+        {
+            let built = if test { &mut tests } else { &mut programs };
+            built.push(Binary {
+                executable,
+                manifest_path,
+                target,
+            });
+        }
+    }
+    // Cargo builds in parallel, so its order varies.
+    for built in [&mut tests, &mut programs] {
+        built.sort_by(|a, b| a.target.name.cmp(&b.target.name));
+    }
+    Ok((tests, programs))
 }
 
 /// One line of `cargo ... --no-run --message-format=json`, as far as it is of interest.

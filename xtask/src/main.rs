@@ -14,6 +14,7 @@ mod run;
 mod setup;
 mod test;
 mod toolchain;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -44,6 +45,8 @@ enum Command {
     Bench(bench::Args),
     /// Lint, then run every test, those that need root and the kernel included.
     Test(test::Args),
+    /// Run kernel tests in guests with other kernels, under QEMU without KVM.
+    Vm(vm::Args),
 }
 
 fn main() -> ExitCode {
@@ -67,6 +70,7 @@ fn dispatch(command: Command) -> Result<bool> {
         Command::Bench(args) => bench::run(&args)?,
         Command::Lint => lint::run()?,
         Command::Test(args) => return test::run(&args),
+        Command::Vm(args) => return vm::run(&args),
     }
     Ok(true)
 }

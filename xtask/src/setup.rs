@@ -5,7 +5,7 @@
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
@@ -15,6 +15,9 @@ use crate::{apt, paths, run};
 
 /// What tests and the demonstration run, and the Debian package that has it.
 const PROGRAMS: [(&str, &str); 2] = [("ip", "iproute2"), ("python3", "python3")];
+
+/// What only guests need, and the Debian package that has it.
+const QEMU: (&str, &str) = ("qemu-system-x86_64", "qemu-system-x86");
 
 /// The bpf-linker to install where there is none, and the LLVM versions that it knows.
 const LINKER_VERSION: &str = "0.13.0";
@@ -31,7 +34,7 @@ const RUSTUP_DEADLINE: &str = "60";
 pub(crate) fn run() -> Result<Toolchain> {
     host_components()?;
     let toolchain = toolchain()?;
-    programs()?;
+    programs(&PROGRAMS)?;
     Ok(toolchain)
 }
 
@@ -50,6 +53,17 @@ pub(crate) fn toolchain() -> Result<Toolchain> {
         None => install_linker(&compiler)?,
     };
     Ok(Toolchain { compiler, linker })
+}
+
+/// Sets up what guests need besides, and returns where QEMU is.
+///
+/// # Errors
+///
+/// As [`run`].
+pub(crate) fn qemu() -> Result<PathBuf> {
+    programs(&[QEMU])?;
+    paths::find(QEMU.0)
+        .with_context(|| format!("apt installed {}, yet {} is missing", QEMU.1, QEMU.0))
 }
 
 /// The compilers of this machine, the first that is complete; else whichever can be installed.
@@ -143,7 +157,7 @@ fn install_nightly() -> Result<Compiler> {
     Compiler::find(Origin::Rustup).context("rustup installed nightly without the library's source")
 }
 
-fn install_linker(compiler: &Compiler) -> Result<std::path::PathBuf> {
+fn install_linker(compiler: &Compiler) -> Result<PathBuf> {
     let llvm = compiler.version.llvm;
     if !LINKER_LLVM.contains(&llvm) {
         bail!(
@@ -205,17 +219,15 @@ fn host_components() -> Result<()> {
     Ok(())
 }
 
-fn programs() -> Result<()> {
-    let missing: Vec<&str> = PROGRAMS
-        .into_iter()
+fn programs(wanted: &[(&str, &str)]) -> Result<()> {
+    let missing: Vec<&str> = wanted
+        .iter()
         .filter(|(program, _)| paths::find(program).is_none())
-        .map(|(_, package)| package)
+        .map(|(_, package)| *package)
         .collect();
     if missing.is_empty() {
-        say(
-            "programs",
-            format_args!("found {}", PROGRAMS.map(|(program, _)| program).join(", ")),
-        );
+        let found: Vec<&str> = wanted.iter().map(|(program, _)| *program).collect();
+        say("programs", format_args!("found {}", found.join(", ")));
         return Ok(());
     }
     apt::install(&missing)?;

@@ -1,21 +1,22 @@
-//! `cargo xtask test`: lint, the host's unit tests, then the tests that need root and the kernel.
+//! `cargo xtask test`: lint, the host's unit tests, the tests that need root and the kernel, then
+//! some of those in a guest with another kernel.
 
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
-use crate::binaries::{self, Binary};
+use crate::binaries::{self, KERNEL_TESTS};
 use crate::libtest::{self, Tally};
-use crate::{build_ebpf, lint, run, setup};
-
-/// The package of the tests that need root and the kernel.
-const KERNEL_TESTS: &str = "hoop-tests";
+use crate::{build_ebpf, lint, run, setup, vm};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Leave out the tests that need root and the kernel.
     #[arg(long)]
     no_kernel: bool,
+    /// Leave out the tests in a guest with another kernel.
+    #[arg(long)]
+    no_vm: bool,
     /// Leave out formatting, clippy and the check of dependencies.
     #[arg(long)]
     no_lint: bool,
@@ -49,6 +50,11 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         println!("left out, as --no-kernel asks: the kernel tests (package {KERNEL_TESTS})");
     } else {
         or_failure(&mut tally, "kernel tests", kernel_tests(args));
+    }
+    if args.no_kernel || args.no_vm {
+        println!("left out, as --no-kernel or --no-vm asks: the guest");
+    } else {
+        or_failure(&mut tally, "guest", vm::short(&args.filter));
     }
     for name in &tally.failures {
         println!("failed: {name}");
@@ -90,7 +96,7 @@ fn kernel_tests(args: &Args) -> Result<Tally> {
         "--package",
         "hoop-agent",
     ]))?;
-    let binaries = kernel_test_binaries()?;
+    let binaries = binaries::kernel_tests()?.tests;
     if !run::is_root() {
         println!("kernel tests: not root, so they run through sudo");
     }
@@ -115,15 +121,4 @@ fn libtest_args(args: &Args) -> Vec<&str> {
     long.into_iter()
         .chain(args.filter.iter().map(String::as_str))
         .collect()
-}
-
-fn kernel_test_binaries() -> Result<Vec<Binary>> {
-    binaries::build(&mut run::cargo([
-        "test",
-        "--quiet",
-        "--locked",
-        "--no-run",
-        "--package",
-        KERNEL_TESTS,
-    ]))
 }

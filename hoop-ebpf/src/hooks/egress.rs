@@ -24,7 +24,7 @@ use crate::{
     kernel::Process,
     maps::SocketState,
     packet::Packet,
-    socket::Recall,
+    socket::{Age, Recall},
     verdict::Decision,
     workload::{self, Workload},
 };
@@ -44,16 +44,16 @@ fn try_egress(ctx: &SkBuffContext) -> Option<Verdict> {
     let skb = ctx.skb.skb;
     let mut state = state_of(skb);
     let packet = Packet::parse(skb);
-    let mut recall = Recall::Nothing;
+    let mut recall = Recall::NOTHING;
     if let Some(state) = &mut state
         && !packet.opaque
     {
         // Most packets end here: their socket was judged in this epoch.
         recall = state.recall(workload::epoch(), packet.destination);
-        match recall {
-            Recall::Current(verdict @ (Verdict::Allow | Verdict::Shadow)) => return Some(verdict),
+        match recall.current() {
+            Some(verdict @ (Verdict::Allow | Verdict::Shadow)) => return Some(verdict),
             // TCP sends it again and again; it was recorded the first time.
-            Recall::Current(Verdict::Deny) if packet.destination.protocol == IPPROTO_TCP => {
+            Some(Verdict::Deny) if packet.destination.protocol == IPPROTO_TCP => {
                 return Some(Verdict::Deny);
             }
             _ => {}
@@ -87,9 +87,9 @@ fn try_egress(ctx: &SkBuffContext) -> Option<Verdict> {
     {
         state.remember(governed.epoch, packet.destination, decision);
     }
-    if let Recall::Outdated { verdict, rule } = recall
-        && verdict == decision.verdict as u8
-        && rule == decision.rule
+    if recall.age == Age::Outdated
+        && recall.verdict == decision.verdict as u8
+        && recall.rule == decision.rule
     {
         // Another epoch says the same of a destination that was recorded: nothing new.
         return Some(decision.verdict);

@@ -3,9 +3,11 @@
 //! Observes only. The arguments are read from the new program's own memory, which no other
 //! thread shares yet, so they are what the program will see.
 
+use core::ffi::c_void;
+
 use aya_ebpf::{
     bindings::BPF_ANY,
-    helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user},
+    helpers::generated::{bpf_loop, bpf_probe_read_kernel, bpf_probe_read_user},
     macros::raw_tracepoint,
     programs::RawTracePointContext,
 };
@@ -118,8 +120,8 @@ fn report(task: Task, process: Process, workload: Workload, scratch: &mut Scratc
         .map(|fs| fs.at(offset!(fs_struct_pwd)));
     let cwd_len = put_path(scratch, directory, path_len, EXEC_CWD_TRUNCATED, &mut flags);
 
-    let args_start: u64 = mm.at(offset!(mm_struct_arg_start)).read().unwrap_or(0);
-    let args_end: u64 = mm.at(offset!(mm_struct_arg_end)).read().unwrap_or(0);
+    let args_start: u64 = mm.at(offset!(mm_struct_arg_start)).read_or_zero();
+    let args_end: u64 = mm.at(offset!(mm_struct_arg_end)).read_or_zero();
     let total = args_end.saturating_sub(args_start);
     let wanted = if total > u64::from(ARGS_BYTES) {
         flags |= EXEC_ARGS_TRUNCATED;
@@ -133,10 +135,7 @@ fn report(task: Task, process: Process, workload: Workload, scratch: &mut Scratc
         wanted
     };
     let at = path_len + cwd_len;
-    let mut args_len = opaque(first);
-    if args_len > ARGS_CHUNK as u32 {
-        args_len = ARGS_CHUNK as u32;
-    }
+    let mut args_len = at_most::<{ ARGS_CHUNK as u32 }>(first);
     // SAFETY: `at` is below twice `PATH_BYTES` and `args_len` at most one more.
     let result = unsafe {
         let to = (&raw mut scratch.event)
@@ -181,10 +180,7 @@ fn report(task: Task, process: Process, workload: Workload, scratch: &mut Scratc
         to.write_unaligned(event);
         (*to).header.size = FIXED as u32 + len;
     }
-    let mut bytes = opaque(len);
-    if bytes > 3 * PATH_BYTES as u32 {
-        bytes = 3 * PATH_BYTES as u32;
-    }
+    let bytes = at_most::<{ 3 * PATH_BYTES as u32 }>(len);
     emit::send_bytes(
         (&raw const scratch.event).cast(),
         FIXED as u64 + u64::from(bytes),
@@ -206,10 +202,7 @@ fn send_rest(process: Process, workload: Workload, scratch: &mut Scratch, start:
         if offset >= wanted {
             return;
         }
-        let mut len = opaque(wanted - offset);
-        if len > ARGS_CHUNK as u32 {
-            len = ARGS_CHUNK as u32;
-        }
+        let len = at_most::<{ ARGS_CHUNK as u32 }>(wanted - offset);
         let to = (&raw mut scratch.args).cast::<u8>();
         // SAFETY: `args` has room for the fixed part and `ARGS_CHUNK` bytes.
         let result = unsafe {
@@ -233,10 +226,7 @@ fn send_rest(process: Process, workload: Workload, scratch: &mut Scratch, start:
         // SAFETY: as above.
         unsafe { to.cast::<ArgsEvent>().write_unaligned(event) };
         scratch.sent.set(if last { wanted } else { next });
-        let mut bytes = opaque(got);
-        if bytes > ARGS_CHUNK as u32 {
-            bytes = ARGS_CHUNK as u32;
-        }
+        let bytes = at_most::<{ ARGS_CHUNK as u32 }>(got);
         emit::send_bytes(
             to,
             size_of::<ArgsEvent>() as u64 + u64::from(bytes),
@@ -265,10 +255,7 @@ fn put_path(
     }
     let start = scratch.at.get() & (PATH_BYTES as u32 - 1);
     let len = PATH_BYTES as u32 - start;
-    let mut bytes = opaque(len);
-    if bytes > PATH_BYTES as u32 {
-        bytes = PATH_BYTES as u32;
-    }
+    let bytes = at_most::<{ PATH_BYTES as u32 }>(len);
     // SAFETY: `start` is inside `path`, and `at` is below `PATH_BYTES`, so the copy ends inside
     // `event`.
     unsafe {
@@ -287,21 +274,32 @@ fn put_path(
 fn resolve(scratch: &mut Scratch, path: KernelPtr) {
     scratch.at.set(PATH_BYTES as u32);
     scratch.whole.set(0);
-    scratch
-        .mount
-        .set(path.at(offset!(path_mnt)).read().unwrap_or(0));
+    scratch.mount.set(path.at(offset!(path_mnt)).read_or_zero());
     scratch
         .dentry
-        .set(path.at(offset!(path_dentry)).read().unwrap_or(0));
-    for _ in 0..PATH_COMPONENTS {
-        if climb(scratch).is_none() {
-            break;
-        }
-    }
+        .set(path.at(offset!(path_dentry)).read_or_zero());
+    // SAFETY: the callback takes no context.
+    unsafe {
+        bpf_loop(
+            PATH_COMPONENTS,
+            step as *mut c_void,
+            core::ptr::null_mut(),
+            0,
+        )
+    };
     if scratch.at.get() == PATH_BYTES as u32 {
         // The root directory itself.
         put_slash(scratch);
     }
+}
+
+/// [`climb`] for `bpf_loop`, of which the verifier follows one turn for all; 1 ends the loop.
+unsafe extern "C" fn step(_turn: u32, _context: *mut c_void) -> i64 {
+    let Some(scratch) = EXEC_SCRATCH.get_ptr_mut(0) else {
+        return 1;
+    };
+    // SAFETY: as in `try_exec`, whose reference sleeps meanwhile.
+    i64::from(climb(unsafe { &mut *scratch }).is_none())
 }
 
 /// One step up: over a mount point, or over a name, which it writes. `None` at the top.
@@ -369,25 +367,20 @@ fn credential(task: Task, member: usize) -> u32 {
     }
 }
 
-/// Inode numbers of pid, net, mnt, user, uts, ipc and cgroup namespaces.
+/// Inode numbers of pid, net, mnt, user, uts, ipc and cgroup namespaces, 0 for what cannot be read.
 #[inline(always)]
 fn namespaces(task: Task) -> [u32; 7] {
-    let proxy = task
-        .0
-        .follow(offset!(task_struct_nsproxy))
-        .unwrap_or(KernelPtr(0));
-    let by_proxy = |member: usize, inum: usize| match proxy.follow(member) {
-        Some(namespace) => namespace.at(inum).read().unwrap_or(0),
-        None => 0,
-    };
+    let proxy = task.0.follow_or_zero(offset!(task_struct_nsproxy));
+    let by_proxy =
+        |member: usize, inum: usize| proxy.follow_or_zero(member).at(inum).read_or_zero();
     let user = task
         .0
-        .follow(offset!(task_struct_cred))
-        .and_then(|cred| cred.follow(offset!(cred_user_ns)))
-        .and_then(|namespace| namespace.at(offset!(user_namespace_ns_inum)).read())
-        .unwrap_or(0);
+        .follow_or_zero(offset!(task_struct_cred))
+        .follow_or_zero(offset!(cred_user_ns))
+        .at(offset!(user_namespace_ns_inum))
+        .read_or_zero();
     [
-        pid_namespace(task).unwrap_or(0),
+        pid_namespace(task),
         by_proxy(offset!(nsproxy_net_ns), offset!(net_ns_inum)),
         by_proxy(offset!(nsproxy_mnt_ns), offset!(mnt_namespace_ns_inum)),
         user,
@@ -402,12 +395,13 @@ fn namespaces(task: Task) -> [u32; 7] {
 
 /// `task_active_pid_ns()`: the namespace of the pid's deepest level.
 #[inline(always)]
-fn pid_namespace(task: Task) -> Option<u32> {
-    let pid = task.0.follow(offset!(task_struct_thread_pid))?;
-    let level: u32 = pid.at(offset!(pid_level)).read()?;
-    let number = pid.at(offset!(pid_numbers) + level as usize * offset!(upid_size));
-    let namespace = number.follow(offset!(upid_ns))?;
-    namespace.at(offset!(pid_namespace_ns_inum)).read()
+fn pid_namespace(task: Task) -> u32 {
+    let pid = task.0.follow_or_zero(offset!(task_struct_thread_pid));
+    let level: u32 = pid.at(offset!(pid_level)).read_or_zero();
+    pid.at(offset!(pid_numbers) + level as usize * offset!(upid_size))
+        .follow_or_zero(offset!(upid_ns))
+        .at(offset!(pid_namespace_ns_inum))
+        .read_or_zero()
 }
 
 /// Hides a value from the optimiser, so that a bound which it could prove stays in the program
@@ -419,6 +413,24 @@ fn opaque(value: u32) -> u32 {
     // SAFETY: changes nothing.
     unsafe {
         core::arch::asm!("{0} = {0}", inout(reg) value, options(nomem, nostack, preserves_flags));
+    };
+    value as u32
+}
+
+/// The smaller of `value` and `MAX`, compared in the very register that is used from here on: of a
+/// copy, the verifier of Linux 6.1 would not learn the bound.
+#[inline(always)]
+fn at_most<const MAX: u32>(value: u32) -> u32 {
+    let mut value = u64::from(value);
+    // SAFETY: changes one register.
+    unsafe {
+        core::arch::asm!(
+            "if {0} <= {max} goto +1",
+            "{0} = {max}",
+            inout(reg) value,
+            max = const MAX,
+            options(nomem, nostack),
+        );
     };
     value as u32
 }
