@@ -56,7 +56,7 @@ fn exec_hands_over_exit_code_signal_and_streams() {
 fn exec_is_the_same_process_and_gets_its_signals() {
     let lab = Lab::new();
     let daemon = lab.daemon(&by_hand());
-    let script = "trap 'exit 7' TERM; echo $$; while :; do sleep 1 & wait $!; done";
+    let script = "trap 'kill $!; exit 7' TERM; echo $$; while :; do sleep 1 & wait $!; done";
     let mut child = exec(&daemon)
         .args(["/bin/sh", "-c", script])
         .stdout(Stdio::piped())
