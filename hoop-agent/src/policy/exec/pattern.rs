@@ -80,13 +80,12 @@ impl Pattern {
             .filter(|run| !run.is_empty())
             .map(|run| Hir::concat(run.to_vec()));
         let mut parts: Vec<Hir> = Vec::new();
-        for run in runs {
-            match parts.last_mut() {
-                Some(last) if !are_apart(last, &run) => {
-                    *last = Hir::concat(vec![last.clone(), any_run(), run]);
-                }
-                _ => parts.push(run),
+        for mut part in runs {
+            // What it is joined with may be too close to the one before that.
+            while let Some(last) = parts.pop_if(|last| !are_apart(last, &part)) {
+                part = Hir::concat(vec![last, any_run(), part]);
             }
+            parts.push(part);
         }
         if parts.is_empty() {
             parts.push(Hir::empty());
