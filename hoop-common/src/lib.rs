@@ -7,6 +7,8 @@
 #![no_std]
 
 pub mod event;
+pub mod exec;
 pub mod limits;
+pub mod matcher;
 pub mod policy;
 pub mod state;

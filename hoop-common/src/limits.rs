@@ -39,3 +39,18 @@ pub const CONTROL_RING_RESERVED_FROM: u64 = CONTROL_RING_BYTES as u64 / 4 * 3;
 
 /// Processes inside workloads at one time whose identity the kernel side holds.
 pub const MAX_PROCESSES: u32 = 65_536;
+
+/// Cells in the automata of all policies together, see [`crate::matcher`]. A power of two, so that
+/// the kernel bounds an index by a mask; 4 MiB, the most that one map value may have
+/// (`KMALLOC_MAX_SIZE`, `kernel/bpf/arraymap.c`).
+pub const MAX_MATCHER_CELLS: u32 = 1 << 20;
+
+/// States of one automaton, when minimised.
+pub const MAX_DFA_STATES: u32 = 4096;
+
+/// Byte classes of one automaton: one for every byte value.
+pub const MAX_DFA_CLASSES: u32 = 256;
+
+/// Bits of the sets that an automaton reports: the exec rules of one policy, and for each `args`
+/// the parts that `.*` separates beyond the first.
+pub const MAX_PATTERNS: u32 = 64;

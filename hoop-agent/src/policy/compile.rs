@@ -1,10 +1,13 @@
 //! Policies to the tables that the kernel searches. Pure: the same policies and the same book
 //! give the same tables.
 
+mod exec;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use hoop_common::limits::{MAX_CELLS, MAX_POLICIES};
+use hoop_common::exec::ExecEntry;
+use hoop_common::limits::{MAX_CELLS, MAX_MATCHER_CELLS, MAX_POLICIES};
 use hoop_common::policy::{Cell, Key, Mode, PolicyEntry, Ruling, Segment, judge};
 
 use super::book::RuleBook;
@@ -21,6 +24,10 @@ pub struct Compiled {
     pub cells: Vec<Cell>,
     /// One entry per policy, in the order they were given, at most [`MAX_POLICIES`].
     pub policies: Vec<PolicyEntry>,
+    /// The automata of all policies, see [`hoop_common::matcher`], at most [`MAX_MATCHER_CELLS`].
+    pub matcher: Vec<u32>,
+    /// The exec rules of each policy, in the same order.
+    pub exec: Vec<ExecEntry>,
 }
 
 /// Why policies do not fit the kernel's maps.
@@ -52,6 +59,22 @@ pub enum CompileError {
         /// How many of `found` are that policy's.
         cells: usize,
     },
+    /// More than [`MAX_MATCHER_CELLS`].
+    #[error(
+        "the exec rules need more than {MAX_MATCHER_CELLS} matcher cells from policy `{policy}` on, \
+         which needs {cells}: drop exec rules of the largest policies, or give workloads with the \
+         same exec rules one policy; policy `{largest}` needs the most, {most}"
+    )]
+    TooManyMatcherCells {
+        /// The first policy that does not fit.
+        policy: String,
+        /// How many it needs.
+        cells: usize,
+        /// The policy, of those up to it, that needs the most.
+        largest: String,
+        /// How many that one needs.
+        most: usize,
+    },
 }
 
 /// Compiles all policies of an epoch into one table.
@@ -69,9 +92,24 @@ pub fn compile(policies: &[Policy], book: &mut RuleBook) -> Result<Compiled, Com
     let mut table = Table::default();
     let mut entries = Vec::with_capacity(policies.len());
     let mut largest = (0, "");
+    let mut matcher = exec::Matcher::default();
+    let mut exec = Vec::with_capacity(policies.len());
+    let mut largest_exec = (0, "");
     for policy in policies {
         let before = table.needed;
         entries.push(entry(policy, &mut table, book));
+        let cells = matcher.cells.len();
+        exec.push(exec::entry(policy, &mut table, &mut matcher, book));
+        let cells = matcher.cells.len() - cells;
+        largest_exec = largest_exec.max((cells, &*policy.name));
+        if matcher.cells.len() > MAX_MATCHER_CELLS as usize {
+            return Err(CompileError::TooManyMatcherCells {
+                policy: policy.name.clone(),
+                cells,
+                largest: largest_exec.1.to_owned(),
+                most: largest_exec.0,
+            });
+        }
         largest = largest.max((table.needed - before, &policy.name));
         if table.is_hopeless() {
             break;
@@ -88,6 +126,8 @@ pub fn compile(policies: &[Policy], book: &mut RuleBook) -> Result<Compiled, Com
     Ok(Compiled {
         cells: table.cells,
         policies: entries,
+        matcher: matcher.cells,
+        exec,
     })
 }
 

@@ -276,7 +276,7 @@ pub(super) fn decides<'p>(policy: &'p Policy, destination: &Destination) -> Opti
         .find(|rule| matches(rule, judged, protocol, port))
 }
 
-fn verdict(action: Action, mode: Mode) -> Verdict {
+pub(super) fn verdict(action: Action, mode: Mode) -> Verdict {
     match (action, mode) {
         (Action::Allow, _) => Verdict::Allow,
         (Action::Deny, Mode::Shadow) => Verdict::Shadow,

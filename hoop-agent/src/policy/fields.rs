@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use globset::{GlobBuilder, GlobMatcher};
 use ipnet::{IpNet, Ipv4Net};
 
+use super::exec::UidRange;
 use super::model::{ICMPV6, PortRange, TCP, UDP};
 
 /// A message and the next step.
@@ -99,6 +100,27 @@ pub(super) fn ports(text: &str) -> Result<PortRange, Wrong> {
         );
     }
     Ok(PortRange { first, last })
+}
+
+/// A user id or a range of user ids.
+pub(super) fn uids(text: &str) -> Result<UidRange, Wrong> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let number = |text: &str| match text.trim().parse::<u32>() {
+        // 2^32 - 1 is no user: the kernel takes it for "do not change".
+        Ok(number) if number < u32::MAX && !text.starts_with('+') => Ok(number),
+        _ => wrong(
+            format!("`{}` is not a user id", text.trim()),
+            "write a number from 0 to 4294967294, or a range like \"1000-1999\"",
+        ),
+    };
+    let (first, last) = (number(first)?, number(last)?);
+    if first > last {
+        return wrong(
+            format!("the range of user ids `{text}` is reversed"),
+            format!("write \"{last}-{first}\""),
+        );
+    }
+    Ok(UidRange { first, last })
 }
 
 /// A protocol as the file states it.

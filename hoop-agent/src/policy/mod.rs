@@ -8,6 +8,7 @@ pub mod book;
 pub mod compile;
 mod dead;
 mod diagnostic;
+pub mod exec;
 pub mod explain;
 mod fields;
 pub mod install;

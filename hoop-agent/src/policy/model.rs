@@ -9,6 +9,7 @@ use hoop_common::policy::{Mode, SocketKind};
 use ipnet::IpNet;
 
 use super::diagnostic::Position;
+use super::exec::Exec;
 
 /// The rule that answers when no rule of the file matches.
 pub const DEFAULT_RULE: &str = "default";
@@ -47,6 +48,8 @@ pub struct Policy {
     pub mode: Mode,
     /// Where its workloads may send packets.
     pub egress: Egress,
+    /// Which commands its workloads may run.
+    pub exec: Exec,
     /// Bit set of [`SocketKind::bit`]: which kinds of socket its workloads may open.
     pub sockets: u32,
     /// Whether the file states `sockets`; if not, [`DEFAULT_SOCKETS`] holds.

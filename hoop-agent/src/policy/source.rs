@@ -1,5 +1,8 @@
 //! Policy files to policies, and every problem in them with its place and the next step.
 
+mod exec;
+
+use std::collections::HashMap;
 use std::path::Path;
 
 use globset::GlobMatcher;
@@ -8,6 +11,7 @@ use ipnet::IpNet;
 
 use super::dead::dead_rules;
 use super::diagnostic::{Diagnostic, Diagnostics, Position};
+use super::exec::Exec;
 use super::fields::{self, StatedProtocol, Wrong};
 use super::model::{
     Action, CgroupPattern, DEFAULT_RULE, DEFAULT_SOCKETS, Egress, OBSERVE_RULE, Policy, PortRange,
@@ -17,6 +21,8 @@ use super::yaml::{self, Node, Value};
 
 const API_VERSION: &str = "hoop.dev/v1alpha1";
 const KIND: &str = "WorkloadPolicy";
+
+const ACTIONS: [(&str, Action); 2] = [("allow", Action::Allow), ("deny", Action::Deny)];
 
 /// Problems listed per file; more are only counted.
 const MAX_PROBLEMS: usize = 1000;
@@ -75,6 +81,9 @@ impl<'n, 'a> Fields<'n, 'a> {
     }
 }
 
+/// The names of rules, which are unique within a policy.
+type Names = Vec<(String, Position)>;
+
 impl Reader<'_> {
     fn document(&mut self, node: &Node<'_>) -> Document {
         let before = self.count;
@@ -129,10 +138,6 @@ impl Reader<'_> {
             ],
         )?;
         for (key, help) in [
-            (
-                "exec",
-                "remove `exec`; every exec is recorded, none is denied",
-            ),
             ("capture", "remove `capture`; payload is not read yet"),
             (
                 "masking",
@@ -169,13 +174,19 @@ impl Reader<'_> {
                 ];
                 self.word(node, "mode", &MODES)
             });
+        let mut names = Names::new();
         let egress = match spec.get("egress") {
-            Some(node) => self.egress(node),
+            Some(node) => self.egress(node, &mut names),
             None => Some(Egress {
                 default: Action::Deny,
                 rules: Vec::new(),
             }),
         };
+        let exec = match spec.get("exec") {
+            Some(node) => self.exec(node, &mut names),
+            None => Some(Exec::unrestricted()),
+        };
+        self.compare_names(names);
         let sockets = spec.get("sockets").map(|node| self.sockets(node));
         let allow_degraded = spec
             .get("allowDegraded")
@@ -189,6 +200,7 @@ impl Reader<'_> {
             cgroups: document.cgroups.clone(),
             mode: mode?,
             egress: egress?,
+            exec: exec?,
             sockets: sockets.unwrap_or(DEFAULT_SOCKETS),
             sockets_stated: sockets.is_some(),
             allow_degraded: allow_degraded.unwrap_or(false),
@@ -239,33 +251,20 @@ impl Reader<'_> {
         sockets
     }
 
-    fn egress(&mut self, node: &Node<'_>) -> Option<Egress> {
+    fn egress(&mut self, node: &Node<'_>, names: &mut Names) -> Option<Egress> {
         let fields = self.fields(node, "`egress`", &["default", "allow", "deny"])?;
-        let actions = [("allow", Action::Allow), ("deny", Action::Deny)];
         let default = self
             .required(&fields, "default", "default: deny")
-            .and_then(|node| self.word(node, "default", &actions));
+            .and_then(|node| self.word(node, "default", &ACTIONS));
         let mut rules: Vec<Rule> = Vec::new();
-        let mut names = std::collections::HashMap::new();
         // In file order, whichever list stands first.
         for &(key, node) in &fields.entries {
-            let Some(&(_, action)) = actions.iter().find(|action| action.0 == key) else {
+            let Some(&(_, action)) = ACTIONS.iter().find(|action| action.0 == key) else {
                 continue;
             };
             let example = "`- { name: NAME, cidrs: [192.0.2.0/24], ports: [443] }`";
             for item in self.list(node, &format!("`{key}`"), example) {
-                let rule = self.rule(item, action);
-                let Some((name, position)) = rule.0 else {
-                    continue;
-                };
-                if let Some(first) = names.insert(name.clone(), position) {
-                    self.refuse(
-                        position,
-                        format!("a second rule has the name `{name}`"),
-                        format!("rename one of them; the first is at {first}"),
-                    );
-                }
-                rules.extend(rule.1);
+                rules.extend(self.rule(item, action, names));
             }
         }
         Some(Egress {
@@ -274,35 +273,15 @@ impl Reader<'_> {
         })
     }
 
-    /// The rule's name and place, and the rule if all of it is right.
-    fn rule(
-        &mut self,
-        node: &Node<'_>,
-        action: Action,
-    ) -> (Option<(String, Position)>, Option<Rule>) {
+    fn rule(&mut self, node: &Node<'_>, action: Action, names: &mut Names) -> Option<Rule> {
         let known = ["name", "cidrs", "hosts", "ports", "protocol", "because"];
-        let Some(fields) = self.fields(node, "a rule", &known) else {
-            return (None, None);
-        };
-        let name_node = self.required(&fields, "name", "name: NAME");
-        let position = name_node.map_or(fields.position, |node| node.position);
-        let name = name_node
-            .and_then(|node| self.rule_name(node))
-            .map(str::to_owned);
-
+        let fields = self.fields(node, "a rule", &known)?;
+        let (name, position) = self.name_of_rule(&fields, names);
         if let Some(node) = fields.get("hosts") {
             let help = "name the addresses in `cidrs`";
             self.refuse(node.position, "`hosts` is not supported yet", help);
         }
-        let because = match fields.get("because") {
-            Some(node) => self.checked(node, "`because`", fields::line),
-            None if action == Action::Deny => {
-                let help = "add `because: REASON`; whoever is denied is told it";
-                self.refuse(position, "a deny rule has no `because`", help);
-                None
-            }
-            None => Some(""),
-        };
+        let because = self.because(&fields, action, position);
         let cidrs = fields.get("cidrs").map(|node| self.cidrs(node));
         let ports = fields.get("ports").map(|node| self.ports(node));
         let protocol = fields.get("protocol").map(|node| {
@@ -336,18 +315,66 @@ impl Reader<'_> {
                 None
             }
         };
-        let rule = (|| {
-            Some(Rule {
-                name: name.clone()?,
-                action,
-                because: because?.to_owned(),
-                cidrs,
-                ports: ports.unwrap_or_default(),
-                protocol: protocol?,
-                position,
-            })
-        })();
-        (name.map(|name| (name, position)), rule)
+        Some(Rule {
+            name: name?,
+            action,
+            because: because?,
+            cidrs,
+            ports: ports.unwrap_or_default(),
+            protocol: protocol?,
+            position,
+        })
+    }
+
+    /// The name of a rule, if it is right, and its place.
+    fn name_of_rule(
+        &mut self,
+        fields: &Fields<'_, '_>,
+        names: &mut Names,
+    ) -> (Option<String>, Position) {
+        let node = self.required(fields, "name", "name: NAME");
+        let position = node.map_or(fields.position, |node| node.position);
+        let name = node
+            .and_then(|node| self.rule_name(node))
+            .map(str::to_owned);
+        names.extend(name.clone().map(|name| (name, position)));
+        (name, position)
+    }
+
+    /// Why a rule does what it does, if that is right: every deny rule says it.
+    fn because(
+        &mut self,
+        fields: &Fields<'_, '_>,
+        action: Action,
+        position: Position,
+    ) -> Option<String> {
+        match fields.get("because") {
+            Some(node) => self
+                .checked(node, "`because`", fields::line)
+                .map(str::to_owned),
+            None if action == Action::Deny => {
+                let help = "add `because: REASON`; whoever is denied is told it";
+                self.refuse(position, "a deny rule has no `because`", help);
+                None
+            }
+            None => Some(String::new()),
+        }
+    }
+
+    fn compare_names(&mut self, mut names: Names) {
+        names.sort_by_key(|name| name.1);
+        let mut seen = HashMap::new();
+        for (name, position) in names {
+            if let Some(&first) = seen.get(&name) {
+                self.refuse(
+                    position,
+                    format!("a second rule has the name `{name}`"),
+                    format!("rename one of them; the first is at {first}"),
+                );
+            } else {
+                seen.insert(name, position);
+            }
+        }
     }
 
     fn rule_name<'n>(&mut self, node: &'n Node<'_>) -> Option<&'n str> {

@@ -260,10 +260,6 @@ fn the_envelope() {
 #[test]
 fn the_spec() {
     for (key, help) in [
-        (
-            "exec",
-            "remove `exec`; every exec is recorded, none is denied",
-        ),
         ("capture", "remove `capture`; payload is not read yet"),
         (
             "masking",
