@@ -100,7 +100,9 @@ fn name_the_layout() {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for file in [
         "hoop-common/src/event.rs",
+        "hoop-common/src/exec.rs",
         "hoop-common/src/limits.rs",
+        "hoop-common/src/matcher.rs",
         "hoop-common/src/policy.rs",
         "hoop-common/src/state.rs",
         "hoop-ebpf/src/maps.rs",

@@ -120,6 +120,18 @@ pub struct ExecEvent {
     pub cwd_len: u16,
     /// `EXEC_*` flags.
     pub flags: u16,
+    /// Epoch of the policies that judged.
+    pub epoch: u64,
+    /// Number of the rule in the daemon's rule book.
+    pub rule: u32,
+    /// A [`Hook`] as a number.
+    pub hook: u8,
+    /// A [`Verdict`] as a number.
+    pub verdict: u8,
+    /// A [`crate::policy::Mode`] as a number.
+    pub mode: u8,
+    /// An [`Enforcement`] as a number.
+    pub enforcement: u8,
 }
 
 /// The path is cut at its front.
@@ -253,6 +265,49 @@ impl Verdict {
     }
 }
 
+/// What made a denied thing not happen.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enforcement {
+    /// Nothing was denied.
+    None = 0,
+    /// The system call failed with `EPERM`.
+    Refused = 1,
+    /// The packet was dropped.
+    Dropped = 2,
+    /// The process was ended by SIGKILL.
+    Killed = 3,
+    /// The signal could not be sent (`bpf_send_signal()` failed): it was denied and happened.
+    Failed = 4,
+}
+
+impl Enforcement {
+    /// The inverse of `self as u8`.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            0 => Self::None,
+            1 => Self::Refused,
+            2 => Self::Dropped,
+            3 => Self::Killed,
+            4 => Self::Failed,
+            _ => return None,
+        })
+    }
+
+    /// In records.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Refused => "refused",
+            Self::Dropped => "dropped",
+            Self::Killed => "killed",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// Where in the kernel a verdict was given.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -269,6 +324,8 @@ pub enum Hook {
     Egress = 5,
     /// `BPF_CGROUP_INET_SOCK_CREATE`
     SockCreate = 6,
+    /// The tracepoint `sched_process_exec`
+    Exec = 7,
 }
 
 impl Hook {
@@ -282,6 +339,7 @@ impl Hook {
             4 => Self::Sendmsg6,
             5 => Self::Egress,
             6 => Self::SockCreate,
+            7 => Self::Exec,
             _ => return None,
         })
     }
@@ -296,6 +354,7 @@ impl Hook {
             Self::Sendmsg6 => "sendmsg6",
             Self::Egress => "egress",
             Self::SockCreate => "sock_create",
+            Self::Exec => "exec",
         }
     }
 }
@@ -411,7 +470,7 @@ const _: () = {
     assert!(size_of::<Header>() == 48);
     assert!(size_of::<ProcessKey>() == 16);
     assert!(size_of::<ForkEvent>() == 64);
-    assert!(size_of::<ExecEvent>() == 120);
+    assert!(size_of::<ExecEvent>() == 136);
     assert!(size_of::<ArgsEvent>() == 56);
     assert!(size_of::<ExitEvent>() == 56);
     assert!(size_of::<NetEvent>() == 112);

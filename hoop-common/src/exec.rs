@@ -93,88 +93,21 @@ pub struct Facts {
     pub uid: u32,
 }
 
-/// Judges a command.
-///
-/// `deny` beats `allow` beats the default. Where a deny rule would match if only all of the
-/// command could be read, it is denied too, by [`ExecEntry::unreadable_rule`].
-///
-/// `number` reads the matcher's table, `cell` the table of cells. `None` means that they are not
-/// what they should be; callers fail closed.
-#[inline(always)]
-pub fn judge<'a>(
-    entry: &ExecEntry,
-    facts: &Facts,
-    args: Found,
-    number: impl Fn(u32) -> Option<u32>,
-    cell: impl Fn(u32) -> Option<&'a Cell>,
-) -> Option<Ruling> {
-    let others = Others::of(entry, facts, cell)?;
-    let certain = others.certain & (args.rules | !entry.needs_args);
-    let possible = others.possible & (args.possible() | !entry.needs_args);
-    if certain & entry.deny != 0 {
-        return rule(entry, certain & entry.deny, false, number);
-    }
-    if possible & entry.deny != 0 {
-        return Some(Ruling {
-            rule: entry.unreadable_rule,
-            allow: false,
-        });
-    }
-    if certain & entry.allow != 0 {
-        return rule(entry, certain & entry.allow, true, number);
-    }
-    Some(default(entry))
-}
-
-/// What [`judge`] will say about a command, if no arguments can change it: then they need not be
-/// read, and the command can be judged before they are in place. `None` if they are needed, or as
-/// for [`judge`].
-///
-/// Rules without `args` have lower bits than those with, so this names the rule that [`judge`]
-/// would.
-#[inline(always)]
-pub fn judge_without_args<'a>(
-    entry: &ExecEntry,
-    facts: &Facts,
-    number: impl Fn(u32) -> Option<u32>,
-    cell: impl Fn(u32) -> Option<&'a Cell>,
-) -> Option<Ruling> {
-    let others = Others::of(entry, facts, cell)?;
-    let certain = others.certain & !entry.needs_args;
-    if certain & entry.deny != 0 {
-        return rule(entry, certain & entry.deny, false, number);
-    }
-    if others.possible & entry.deny != 0 {
-        // By arguments a rule is named, and without them it could not be.
-        let by_args = others.possible & entry.deny & entry.needs_args != 0;
-        return if by_args {
-            None
-        } else {
-            Some(Ruling {
-                rule: entry.unreadable_rule,
-                allow: false,
-            })
-        };
-    }
-    if certain & entry.allow != 0 {
-        return rule(entry, certain & entry.allow, true, number);
-    }
-    if others.certain & entry.allow != 0 {
-        return None;
-    }
-    Some(default(entry))
-}
-
 /// The rules all of whose conditions but `args` are met.
-struct Others {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Met {
     certain: u64,
     /// Met as far as can be read.
     possible: u64,
 }
 
-impl Others {
+impl Met {
+    /// Looks at everything but the arguments.
+    ///
+    /// `cell` reads the table of cells. `None` means that it is not what it should be; callers
+    /// fail closed.
     #[inline(always)]
-    fn of<'a>(
+    pub fn of<'a>(
         entry: &ExecEntry,
         facts: &Facts,
         cell: impl Fn(u32) -> Option<&'a Cell>,
@@ -199,6 +132,55 @@ impl Others {
                 & (path.possible() | !entry.needs_path)
                 & (parent.possible() | !entry.needs_parent),
         })
+    }
+
+    /// Judges the command.
+    ///
+    /// `deny` beats `allow` beats the default. Where a deny rule would match if only all of the
+    /// command could be read, it is denied too, by [`ExecEntry::unreadable_rule`].
+    ///
+    /// `number` reads the matcher's table. `None` as for [`Met::of`].
+    #[inline(always)]
+    pub fn judge(
+        self,
+        entry: &ExecEntry,
+        args: Found,
+        number: impl Fn(u32) -> Option<u32>,
+    ) -> Option<Ruling> {
+        let certain = self.certain & (args.rules | !entry.needs_args);
+        let possible = self.possible & (args.possible() | !entry.needs_args);
+        if certain & entry.deny != 0 {
+            return rule(entry, certain & entry.deny, false, number);
+        }
+        if possible & entry.deny != 0 {
+            return Some(Ruling {
+                rule: entry.unreadable_rule,
+                allow: false,
+            });
+        }
+        if certain & entry.allow != 0 {
+            return rule(entry, certain & entry.allow, true, number);
+        }
+        Some(default(entry))
+    }
+
+    /// Whether the arguments can change what [`Met::judge`] says; if not, they need not be read,
+    /// and the command can be judged before they are in place.
+    ///
+    /// Rules without `args` have lower bits than those with, so a rule that needs none is named
+    /// before any that does.
+    #[must_use]
+    #[inline(always)]
+    pub const fn needs_args(self, entry: &ExecEntry) -> bool {
+        let certain = self.certain & !entry.needs_args;
+        if certain & entry.deny != 0 {
+            return false;
+        }
+        if self.possible & entry.deny != 0 {
+            // By arguments a rule is named, and without them it could not be.
+            return self.possible & entry.deny & entry.needs_args != 0;
+        }
+        certain & entry.allow == 0 && self.certain & entry.allow != 0
     }
 }
 

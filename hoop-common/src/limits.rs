@@ -20,8 +20,13 @@ pub const MAX_TAG_LEVEL: u32 = 63;
 /// Bytes of a path that an event carries (`PATH_MAX` of `include/uapi/linux/limits.h`).
 pub const PATH_BYTES: usize = 4096;
 
-/// Components of a path that the kernel side walks. A deeper path is flagged as truncated.
-pub const PATH_COMPONENTS: u32 = 64;
+/// Steps that the kernel side takes up a path, one for a component or a mount point. Enough for
+/// every path of [`PATH_BYTES`] bytes; a longer one is flagged as truncated.
+pub const PATH_STEPS: u32 = PATH_BYTES as u32;
+
+/// Bytes that the kernel side walks through an automaton at a time: no path is longer, and longer
+/// arguments come in chunks.
+pub const TEXT_CHUNK: u32 = PATH_BYTES as u32;
 
 /// Bytes of an argument vector that are recorded; beyond it the record says `truncated`.
 pub const ARGS_BYTES: u32 = 128 * 1024;

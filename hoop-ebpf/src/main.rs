@@ -11,13 +11,17 @@
     reason = "the macros of aya-ebpf hand the context to an entry by value"
 )]
 
+mod command;
 mod emit;
 mod hooks;
 mod kernel;
 mod maps;
+mod matcher;
 mod packet;
+mod path;
 mod socket;
 mod verdict;
+mod verifier;
 mod workload;
 
 /// The verifier refuses a program in which this loop can be reached, so no panic can be.

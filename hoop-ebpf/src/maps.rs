@@ -8,7 +8,8 @@ use aya_ebpf::{
 };
 use hoop_common::{
     event::LossCause,
-    limits::{CONTROL_RING_BYTES, MAX_POLICIES, MAX_PROCESSES, MAX_WORKLOADS},
+    exec::ExecEntry,
+    limits::{CONTROL_RING_BYTES, MAX_MATCHER_CELLS, MAX_POLICIES, MAX_PROCESSES, MAX_WORKLOADS},
     policy::{Cell, Key, PolicyEntry, WorkloadEntry},
     state::{ProcessEntry, State},
 };
@@ -36,6 +37,16 @@ pub static WORKLOADS: HashMap<u64, WorkloadEntry, { MAX_WORKLOADS as usize }> = 
 /// Policies: bank 0, then bank 1.
 #[btf_map]
 pub static POLICIES: Array<PolicyEntry, { 2 * MAX_POLICIES as usize }> = Array::new();
+
+/// The exec rules of the same policies.
+#[btf_map]
+pub static EXECS: Array<ExecEntry, { 2 * MAX_POLICIES as usize }> = Array::new();
+
+/// The automata of each bank, see [`hoop_common::matcher`]. Mapped by the daemon, which fills the
+/// idle one.
+#[btf_map]
+pub static MATCHER: Array<[u32; MAX_MATCHER_CELLS as usize], 2, { BPF_F_MMAPABLE as usize }> =
+    Array::new();
 
 /// The compiled table of each bank.
 #[btf_map]

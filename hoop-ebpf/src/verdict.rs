@@ -1,11 +1,14 @@
 //! What the policy in force says, and what the mode makes of it.
 
+use aya_ebpf::helpers::generated::bpf_send_signal;
 use hoop_common::{
-    event::Verdict,
+    event::{Enforcement, Verdict},
     policy::{self, Cell, Key, Mode, Ruling, Segment, SocketKind},
 };
 
 use crate::{maps::TABLES, workload::Governed};
+
+const SIGKILL: u32 = 9;
 
 /// A destination as the policy sees it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,7 +28,7 @@ pub struct Decision {
 
 impl Decision {
     /// For a workload without a policy in this epoch, or a table that cannot be read.
-    const CLOSED: Self = Self {
+    pub const CLOSED: Self = Self {
         verdict: Verdict::Deny,
         rule: 0,
         mode: Mode::Enforce as u8,
@@ -35,6 +38,21 @@ impl Decision {
     #[inline(always)]
     pub fn passes(self) -> bool {
         self.verdict as u8 != Verdict::Deny as u8
+    }
+
+    /// Ends the running process if it does not pass. It executes no further instruction of its
+    /// own: the signal is pending when the kernel would return to it.
+    #[inline(always)]
+    pub fn enforce_by_signal(self) -> Enforcement {
+        if self.passes() {
+            return Enforcement::None;
+        }
+        // SAFETY: the helper takes no pointers.
+        if unsafe { bpf_send_signal(SIGKILL) } == 0 {
+            Enforcement::Killed
+        } else {
+            Enforcement::Failed
+        }
     }
 }
 
@@ -103,8 +121,9 @@ impl Governed<'_> {
     }
 }
 
+/// What the mode makes of a ruling.
 #[inline(always)]
-fn decide(mode: u32, ruling: Ruling) -> Decision {
+pub fn decide(mode: u32, ruling: Ruling) -> Decision {
     let verdict = if ruling.allow {
         Verdict::Allow
     } else {

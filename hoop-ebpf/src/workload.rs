@@ -10,14 +10,15 @@ use aya_ebpf::{
     helpers::generated::{bpf_get_current_ancestor_cgroup_id, bpf_skb_ancestor_cgroup_id},
 };
 use hoop_common::{
-    limits::MAX_TAG_LEVEL,
+    exec::ExecEntry,
+    limits::{MAX_POLICIES, MAX_TAG_LEVEL},
     policy::{Epoch, NO_POLICY, PolicyEntry, WorkloadEntry},
     state::ProcessEntry,
 };
 
 use crate::{
     kernel::{Process, Task},
-    maps::{POLICIES, PROCESSES, STATE, WORKLOADS},
+    maps::{EXECS, POLICIES, PROCESSES, STATE, WORKLOADS},
 };
 
 /// A workload as a hook needs it.
@@ -34,6 +35,8 @@ pub struct Governed<'a> {
     pub epoch: Epoch,
     /// `None`: the workload has no policy in this epoch, so nothing is allowed.
     pub policy: Option<&'a PolicyEntry>,
+    /// Its exec rules.
+    pub exec: Option<&'a ExecEntry>,
 }
 
 impl Workload {
@@ -91,12 +94,17 @@ impl Workload {
         } else {
             self.entry.policy[1]
         };
-        let policy = if index == NO_POLICY {
-            None
+        let (policy, exec) = if index == NO_POLICY {
+            (None, None)
         } else {
-            POLICIES.get(bank * hoop_common::limits::MAX_POLICIES + index)
+            let index = bank * MAX_POLICIES + index;
+            (POLICIES.get(index), EXECS.get(index))
         };
-        Governed { epoch, policy }
+        Governed {
+            epoch,
+            policy,
+            exec,
+        }
     }
 }
 

@@ -133,6 +133,7 @@ fn judge(
         mode: "enforce".to_owned(),
         hook: "sock_destroy".to_owned(),
         epoch: rules.epoch,
+        enforcement: "reset".to_owned(),
     });
     let endpoint = |ip: IpAddr, port: u16| Endpoint {
         ip: ip.to_string(),

@@ -16,6 +16,7 @@ use aya::{
 use aya_obj::generated::{BPF_F_INNER_MAP, bpf_map_type::BPF_MAP_TYPE_ARRAY};
 use hoop_common::{
     event::{LossCause, Offsets},
+    exec::ExecEntry,
     limits::MAX_POLICIES,
     policy::{Cell, PolicyEntry, WorkloadEntry},
     state::ProcessEntry,
@@ -25,6 +26,7 @@ use zerocopy::IntoBytes;
 
 use super::{
     btf::BtfError,
+    mapped::MatcherMap,
     pins::{PinError, Pins, Target},
     state::StateMap,
     sys,
@@ -51,9 +53,11 @@ pub const TRACEPOINT_PROGRAMS: [(&str, &str); 4] = [
     ("hoop_cgroup_move", "cgroup_attach_task"),
 ];
 
-const PINNED_MAPS: [&str; 9] = [
+const PINNED_MAPS: [&str; 11] = [
     "EVENTS",
+    "EXECS",
     "LOST",
+    "MATCHER",
     "NUMBERED",
     "POLICIES",
     "PROCESSES",
@@ -143,6 +147,10 @@ pub struct Kernel {
     pub policies_in_bank: [u32; 2],
     /// `POLICIES`
     pub policies: Array<MapData, Pod<PolicyEntry>>,
+    /// `EXECS`
+    pub execs: Array<MapData, Pod<ExecEntry>>,
+    /// `MATCHER`
+    pub matcher: MatcherMap,
     /// `TABLES`
     pub tables: ArrayOfMaps<MapData, Array<MapData, Pod<Cell>>>,
     /// `PROCESSES`
@@ -211,11 +219,15 @@ impl Kernel {
 
         let state = StateMap::new(map_data(&ebpf, "STATE")?.fd().as_fd())
             .map_err(|source| broken(&pins, "STATE", &source.to_string()))?;
+        let matcher = MatcherMap::new(map_data(&ebpf, "MATCHER")?.fd().as_fd())
+            .map_err(|source| broken(&pins, "MATCHER", &source.to_string()))?;
         let kernel = Self {
             state,
             workloads: take(&mut ebpf, "WORKLOADS")?,
             policies_in_bank: [MAX_POLICIES; 2],
             policies: take(&mut ebpf, "POLICIES")?,
+            execs: take(&mut ebpf, "EXECS")?,
+            matcher,
             tables: take(&mut ebpf, "TABLES")?,
             processes: take(&mut ebpf, "PROCESSES")?,
             ebpf,

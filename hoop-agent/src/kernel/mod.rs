@@ -2,6 +2,7 @@
 
 pub mod btf;
 pub mod load;
+pub mod mapped;
 pub mod netns;
 pub mod offsets;
 pub mod pins;

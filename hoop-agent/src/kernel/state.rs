@@ -2,22 +2,16 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd, BorrowedFd},
-    ptr::NonNull,
+    os::fd::BorrowedFd,
     sync::atomic::{AtomicU64, Ordering},
 };
 
 use hoop_common::{policy::Epoch, state::State};
 
+use super::mapped::Mapped;
+
 /// The mapping.
-pub struct StateMap {
-    words: NonNull<[AtomicU64; size_of::<State>() / 8]>,
-}
-
-// SAFETY: the mapping is memory of the process, and only atomics are used on it.
-unsafe impl Send for StateMap {}
-
-const MAPPED: usize = 4096;
+pub struct StateMap(Mapped);
 
 impl StateMap {
     /// Maps the `STATE` map.
@@ -26,23 +20,7 @@ impl StateMap {
     ///
     /// When mmap(2) fails.
     pub fn new(map: BorrowedFd<'_>) -> io::Result<Self> {
-        // SAFETY: a new mapping; nothing else is at its address.
-        let address = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                MAPPED,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED,
-                map.as_raw_fd(),
-                0,
-            )
-        };
-        if address == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        NonNull::new(address.cast())
-            .map(|words| Self { words })
-            .ok_or_else(|| io::Error::other("mmap returned null"))
+        Mapped::new(map, size_of::<State>()).map(Self)
     }
 
     /// The epoch in force.
@@ -79,15 +57,6 @@ impl StateMap {
     }
 
     fn word(&self, offset: usize) -> &AtomicU64 {
-        // SAFETY: the mapping lives as long as `self`.
-        let words = unsafe { self.words.as_ref() };
-        &words[offset / 8]
-    }
-}
-
-impl Drop for StateMap {
-    fn drop(&mut self) {
-        // SAFETY: mapped in `new` with this length.
-        unsafe { libc::munmap(self.words.as_ptr().cast(), MAPPED) };
+        &self.0.words()[offset / 8]
     }
 }

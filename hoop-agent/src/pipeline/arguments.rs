@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use hoop_common::event::{EXEC_ARGS_UNREADABLE, ExecEvent, Header, ProcessKey};
 use hoop_common::limits::ARGS_BYTES;
 
-use super::event::{Args, Exec, process_key};
+use super::event::{Args, Exec, Judgement, process_key};
 
 /// How long an exec waits for its arguments, in nanoseconds.
 const PATIENCE_NS: u64 = 200_000_000;
@@ -18,6 +18,8 @@ const MAX_BYTES: usize = 8 << 20;
 pub struct Pending {
     /// The event's fixed part.
     pub event: ExecEvent,
+    /// What was decided.
+    pub judgement: Judgement,
     /// The program's path.
     pub path: Vec<u8>,
     /// The working directory.
@@ -60,6 +62,7 @@ impl Execs {
     pub fn wait(&mut self, exec: &Exec<'_>) {
         let pending = Pending {
             event: exec.fixed,
+            judgement: exec.judgement,
             path: exec.path.to_vec(),
             cwd: exec.cwd.to_vec(),
             args: exec.args.to_vec(),

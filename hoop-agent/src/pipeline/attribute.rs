@@ -3,10 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use hoop_common::event::{ExitEvent, ForkEvent, Header, Hook, MoveEvent, ProcessKey, Verdict};
+use hoop_common::event::{
+    ExecEvent, ExitEvent, ForkEvent, Header, Hook, MoveEvent, ProcessKey, Verdict,
+};
 use hoop_common::policy::{Key, Mode, SocketKind};
 
-use super::event::{Missing, Net, Socket, process_key};
+use super::event::{Judgement, Missing, Net, Socket, process_key};
 use super::process::{Executed, Process, ProcessTable, Program, Unseen};
 use crate::clock::ClockOffset;
 use crate::proto::Process as ProcessMessage;
@@ -137,6 +139,10 @@ impl<D: Directory> Attribution<'_, D> {
     pub fn exec(&mut self, exec: &Executed<'_>, command_line: Option<String>) -> Record {
         let header = &exec.event.header;
         let mut record = self.process(header, Kind::Exec, LAUNCH, ProcessActivity::default());
+        let ExecEvent {
+            mode, rule, epoch, ..
+        } = *exec.event;
+        record.verdict = Some(self.judged(exec.judgement, mode, rule, epoch));
         if let (Some(command_line), Some(actor)) = (command_line, &record.actor) {
             let mut actor = Actor::clone(actor);
             if let Some(process) = &mut actor.process {
@@ -181,18 +187,17 @@ impl<D: Directory> Attribution<'_, D> {
     /// A destination was judged.
     pub fn net(&mut self, net: &Net) -> Record {
         let event = &net.fixed;
-        let (kind, allowed) = match net.hook {
+        let (kind, allowed) = match net.judgement.hook {
             Hook::Egress => (Kind::Packet, TRAFFIC),
             _ => (Kind::Connect, OPEN),
         };
         let mut record = self.record(&event.header, kind, NETWORK_ACTIVITY);
-        record.activity_id = if net.verdict == Verdict::Deny {
+        record.activity_id = if net.judgement.verdict == Verdict::Deny {
             REFUSE
         } else {
             allowed
         };
-        record.verdict =
-            Some(self.judged(net.verdict, net.hook, event.mode, event.rule, event.epoch));
+        record.verdict = Some(self.judged(net.judgement, event.mode, event.rule, event.epoch));
         let unbound = event.source.bits() == 0 && event.source_port == 0;
         let source = (!unbound).then(|| endpoint(event.source, event.source_port, event.protocol));
         record.fact = Some(Fact::Network(NetworkActivity {
@@ -218,18 +223,12 @@ impl<D: Directory> Attribution<'_, D> {
         let event = &socket.fixed;
         let (family, kind) = (event.family.into(), event.kind.into());
         let mut record = self.record(&event.header, Kind::Socket, NETWORK_ACTIVITY);
-        record.activity_id = if socket.verdict == Verdict::Deny {
+        record.activity_id = if socket.judgement.verdict == Verdict::Deny {
             REFUSE
         } else {
             OTHER
         };
-        record.verdict = Some(self.judged(
-            socket.verdict,
-            socket.hook,
-            event.mode,
-            event.rule,
-            event.epoch,
-        ));
+        record.verdict = Some(self.judged(socket.judgement, event.mode, event.rule, event.epoch));
         record.fact = Some(Fact::Socket(SocketActivity {
             kind: socket_kind(SocketKind::of(family, kind, event.protocol)).to_owned(),
             family,
@@ -314,12 +313,12 @@ impl<D: Directory> Attribution<'_, D> {
         (Some(actor), attribution)
     }
 
-    fn judged(&self, verdict: Verdict, hook: Hook, mode: u8, rule: u32, epoch: u64) -> Judged {
+    fn judged(&self, judgement: Judgement, mode: u8, rule: u32, epoch: u64) -> Judged {
         let (rule, because) = match self.directory.rule(rule) {
             Some(rule) => (rule.name.to_owned(), rule.because.to_owned()),
             None => (format!("unknown rule {rule}"), String::new()),
         };
-        let result = match verdict {
+        let result = match judgement.verdict {
             Verdict::Allow => Result::Allow,
             Verdict::Deny => Result::Deny,
             Verdict::Shadow => Result::Shadow,
@@ -334,8 +333,9 @@ impl<D: Directory> Attribution<'_, D> {
             rule,
             because,
             mode: mode.to_owned(),
-            hook: hook.name().to_owned(),
+            hook: judgement.hook.name().to_owned(),
             epoch,
+            enforcement: judgement.enforcement.name().to_owned(),
         }
     }
 }

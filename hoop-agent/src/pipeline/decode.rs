@@ -1,12 +1,12 @@
 //! Bytes of the ring buffer become an [`Event`].
 
 use hoop_common::event::{
-    ArgsEvent, EventKind, ExecEvent, ExitEvent, ForkEvent, Header, Hook, MoveEvent, NetEvent,
-    SocketEvent, Verdict,
+    ArgsEvent, Enforcement, EventKind, ExecEvent, ExitEvent, ForkEvent, Header, Hook, MoveEvent,
+    NetEvent, SocketEvent, Verdict,
 };
 use zerocopy::FromBytes;
 
-use super::event::{Args, Event, Exec, Net, Socket};
+use super::event::{Args, Event, Exec, Judgement, Net, Socket};
 
 /// Why bytes are no event. That never happens between programs and daemon of one version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +39,9 @@ pub enum Malformed {
     /// The verdict is none of [`Verdict`].
     #[error("unknown verdict {0}")]
     Verdict(u8),
+    /// The enforcement is none of [`Enforcement`].
+    #[error("unknown enforcement {0}")]
+    Enforcement(u8),
 }
 
 /// Decodes one event. Bytes may have any alignment.
@@ -69,27 +72,34 @@ pub fn decode(bytes: &[u8]) -> Result<Event<'_>, Malformed> {
         EventKind::Exit => Event::Exit(whole::<ExitEvent>(bytes)?),
         EventKind::Net => {
             let fixed = whole::<NetEvent>(bytes)?;
-            let hook = Hook::from_number(fixed.hook)
-                .filter(|&hook| hook != Hook::SockCreate)
-                .ok_or(Malformed::Hook(fixed.hook))?;
+            let hook = hook(fixed.hook, |hook| {
+                !matches!(hook, Hook::SockCreate | Hook::Exec)
+            })?;
             let verdict = verdict(fixed.verdict)?;
-            Event::Net(Net {
-                fixed,
+            let enforcement = match (verdict, hook) {
+                (Verdict::Deny, Hook::Egress) => Enforcement::Dropped,
+                (Verdict::Deny, _) => Enforcement::Refused,
+                _ => Enforcement::None,
+            };
+            let judgement = Judgement {
                 hook,
                 verdict,
-            })
+                enforcement,
+            };
+            Event::Net(Net { fixed, judgement })
         }
         EventKind::Socket => {
             let fixed = whole::<SocketEvent>(bytes)?;
-            let hook = Hook::from_number(fixed.hook)
-                .filter(|&hook| hook == Hook::SockCreate)
-                .ok_or(Malformed::Hook(fixed.hook))?;
             let verdict = verdict(fixed.verdict)?;
-            Event::Socket(Socket {
-                fixed,
-                hook,
+            let judgement = Judgement {
+                hook: hook(fixed.hook, |hook| hook == Hook::SockCreate)?,
                 verdict,
-            })
+                enforcement: match verdict {
+                    Verdict::Deny => Enforcement::Refused,
+                    _ => Enforcement::None,
+                },
+            };
+            Event::Socket(Socket { fixed, judgement })
         }
         EventKind::Move => Event::Move(whole::<MoveEvent>(bytes)?),
     })
@@ -99,12 +109,25 @@ fn exec(bytes: &[u8]) -> Result<Exec<'_>, Malformed> {
     let (fixed, rest) = fixed::<ExecEvent>(bytes)?;
     let lengths = [fixed.path_len, fixed.cwd_len, fixed.args_len];
     let [path, cwd, args] = parts(bytes.len(), rest, lengths)?;
+    let judgement = Judgement {
+        hook: hook(fixed.hook, |hook| hook == Hook::Exec)?,
+        verdict: verdict(fixed.verdict)?,
+        enforcement: Enforcement::from_number(fixed.enforcement)
+            .ok_or(Malformed::Enforcement(fixed.enforcement))?,
+    };
     Ok(Exec {
         fixed,
+        judgement,
         path,
         cwd,
         args,
     })
+}
+
+fn hook(number: u8, reports: fn(Hook) -> bool) -> Result<Hook, Malformed> {
+    Hook::from_number(number)
+        .filter(|&hook| reports(hook))
+        .ok_or(Malformed::Hook(number))
 }
 
 fn verdict(number: u8) -> Result<Verdict, Malformed> {

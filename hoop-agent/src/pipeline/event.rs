@@ -1,8 +1,8 @@
 //! An event, decoded: what the stages share. Fixed parts are copied, variable parts borrowed.
 
 use hoop_common::event::{
-    ArgsEvent, ExecEvent, ExitEvent, ForkEvent, Header, Hook, MoveEvent, NetEvent, ProcessKey,
-    SocketEvent, Verdict,
+    ArgsEvent, Enforcement, ExecEvent, ExitEvent, ForkEvent, Header, Hook, MoveEvent, NetEvent,
+    ProcessKey, SocketEvent, Verdict,
 };
 
 /// One event of the kernel.
@@ -45,6 +45,8 @@ impl Event<'_> {
 pub struct Exec<'a> {
     /// The fixed part.
     pub fixed: ExecEvent,
+    /// What was decided.
+    pub judgement: Judgement,
     /// The program's path.
     pub path: &'a [u8],
     /// The working directory.
@@ -67,10 +69,8 @@ pub struct Args<'a> {
 pub struct Net {
     /// The fixed part.
     pub fixed: NetEvent,
-    /// `fixed.hook`, checked: never [`Hook::SockCreate`].
-    pub hook: Hook,
-    /// `fixed.verdict`, checked.
-    pub verdict: Verdict,
+    /// What was decided.
+    pub judgement: Judgement,
 }
 
 /// A socket was asked for.
@@ -78,10 +78,19 @@ pub struct Net {
 pub struct Socket {
     /// The fixed part.
     pub fixed: SocketEvent,
-    /// `fixed.hook`, checked: always [`Hook::SockCreate`].
+    /// What was decided.
+    pub judgement: Judgement,
+}
+
+/// What was decided and where, checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// One of the hooks that judge this kind of event.
     pub hook: Hook,
-    /// `fixed.verdict`, checked.
+    /// The verdict.
     pub verdict: Verdict,
+    /// What made a denied thing not happen.
+    pub enforcement: Enforcement,
 }
 
 /// Numbers that never arrived.

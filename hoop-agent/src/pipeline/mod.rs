@@ -246,6 +246,7 @@ impl Pipeline {
         self.stats.recorded += pending.events;
         let exec = Executed {
             event: &pending.event,
+            judgement: pending.judgement,
             path: &pending.path,
             cwd: &pending.cwd,
             args: &pending.args,
@@ -280,6 +281,7 @@ impl Pipeline {
 fn executed<'a>(exec: &'a Exec<'a>) -> Executed<'a> {
     Executed {
         event: &exec.fixed,
+        judgement: exec.judgement,
         path: exec.path,
         cwd: exec.cwd,
         args: exec.args,

@@ -16,6 +16,7 @@ pub use self::bounds::Limits;
 use self::bounds::{Charge, Recent};
 use self::entry::CachedActor;
 pub use self::entry::{Process, Program};
+use super::event::Judgement;
 use super::text;
 use crate::proto::{Actor, Namespaces, Shared, User};
 
@@ -59,6 +60,8 @@ pub struct Seed {
 pub struct Executed<'a> {
     /// The event's fixed part.
     pub event: &'a ExecEvent,
+    /// What was decided.
+    pub judgement: Judgement,
     /// The program's path.
     pub path: &'a [u8],
     /// The working directory.

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use hoop_common::event::{
-    ArgsEvent, EventKind, ExecEvent, ExitEvent, ForkEvent, Header, Hook, MoveEvent, NetEvent,
-    ProcessKey, SocketEvent, Verdict,
+    ArgsEvent, Enforcement, EventKind, ExecEvent, ExitEvent, ForkEvent, Header, Hook, MoveEvent,
+    NetEvent, ProcessKey, SocketEvent, Verdict,
 };
 use hoop_common::policy::{Key, Mode};
 use zerocopy::IntoBytes as _;
@@ -90,6 +90,12 @@ pub(super) fn exec_by(
         path_len: path.len() as u16,
         cwd_len: cwd.len() as u16,
         flags: 0,
+        epoch: 3,
+        rule: 2,
+        hook: Hook::Exec as u8,
+        verdict: Verdict::Allow as u8,
+        mode: Mode::Enforce as u8,
+        enforcement: Enforcement::None as u8,
     };
     [event.as_bytes(), path, cwd, args].concat()
 }

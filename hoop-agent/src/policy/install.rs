@@ -2,7 +2,7 @@
 
 use hoop_common::{
     limits::MAX_POLICIES,
-    policy::{Epoch, PolicyEntry, WorkloadEntry},
+    policy::{Epoch, WorkloadEntry},
 };
 
 use super::compile::Compiled;
@@ -32,17 +32,27 @@ pub fn install(
         .tables
         .set(bank, &table, 0)
         .map_err(|error| LoadError::map("TABLES", error))?;
+    kernel.matcher.fill(bank, &compiled.matcher);
     let first = bank * MAX_POLICIES;
     for index in 0..kernel.policies_in_bank[bank as usize].max(compiled.policies.len() as u32) {
         let entry = compiled
             .policies
             .get(index as usize)
             .copied()
-            .unwrap_or(PolicyEntry::default());
+            .unwrap_or_default();
         kernel
             .policies
             .set(first + index, Pod(entry), 0)
             .map_err(|error| LoadError::map("POLICIES", error))?;
+        let entry = compiled
+            .exec
+            .get(index as usize)
+            .copied()
+            .unwrap_or_default();
+        kernel
+            .execs
+            .set(first + index, Pod(entry), 0)
+            .map_err(|error| LoadError::map("EXECS", error))?;
     }
     kernel.policies_in_bank[bank as usize] = compiled.policies.len() as u32;
     for (id, policy) in workloads {

@@ -1,34 +1,34 @@
 //! `sched_process_exec`: a process has its new program and has not run an instruction of it.
 //!
-//! Observes only. The arguments are read from the new program's own memory, which no other
-//! thread shares yet, so they are what the program will see.
-
-use core::ffi::c_void;
+//! Judges the command. What is denied is ended before its first instruction. The arguments are
+//! read from the new program's own memory, which no other thread shares yet, so they are what the
+//! program would see. Fails closed: what cannot be read may match any deny rule.
 
 use aya_ebpf::{
     bindings::BPF_ANY,
-    helpers::generated::{bpf_loop, bpf_probe_read_kernel, bpf_probe_read_user},
+    helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user},
     macros::raw_tracepoint,
     programs::RawTracePointContext,
 };
 use hoop_common::{
     event::{
         ArgsEvent, EXEC_ARGS_TRUNCATED, EXEC_ARGS_UNREADABLE, EXEC_CWD_TRUNCATED,
-        EXEC_PATH_TRUNCATED, EventKind, ExecEvent, ProcessKey,
+        EXEC_PATH_TRUNCATED, EventKind, ExecEvent, Hook, ProcessKey,
     },
-    limits::{ARGS_BYTES, ARGS_CHUNK, PATH_BYTES, PATH_COMPONENTS},
+    exec::{Facts, Found},
+    limits::{ARGS_BYTES, ARGS_CHUNK, PATH_BYTES},
     state::ProcessEntry,
 };
 
 use crate::{
-    emit::{self, Priority},
+    command::{self, Rules},
+    emit,
     kernel::{KernelPtr, Process, Task, current_task, offset},
     maps::{EXEC_SCRATCH, PROCESSES},
-    workload::{self, Workload},
+    verdict::Decision,
+    verifier::{Forgotten, at_most, opaque},
+    workload::{self, Governed, Workload},
 };
-
-/// Longest name of a directory entry (`NAME_MAX` of `include/uapi/linux/limits.h`).
-const NAME_MAX: u32 = 255;
 
 const FIXED: usize = size_of::<ExecEvent>();
 
@@ -36,38 +36,10 @@ const FIXED: usize = size_of::<ExecEvent>();
 #[repr(C)]
 pub struct Scratch {
     event: [u8; FIXED + 3 * PATH_BYTES],
-    /// A path grows here from the end of the first [`PATH_BYTES`] toward the front.
-    path: [u8; PATH_BYTES + NAME_MAX as usize + 1],
+    command: command::Scratch,
     args: [u8; size_of::<ArgsEvent>() + ARGS_CHUNK],
-    /// Where the path starts.
-    at: Forgotten<u32>,
-    /// Whether the path is whole, as 0 or 1.
-    whole: Forgotten<u32>,
     /// Bytes of arguments that were sent.
     sent: Forgotten<u32>,
-    /// The `vfsmount` that the walk is in.
-    mount: Forgotten<u64>,
-    /// The `dentry` that the walk is at.
-    dentry: Forgotten<u64>,
-}
-
-/// A number that lives in memory, so that the verifier forgets what it knew of it. Otherwise it
-/// follows every way out of a loop with every value separately, and gives up.
-#[repr(transparent)]
-struct Forgotten<T>(T);
-
-impl<T: Copy> Forgotten<T> {
-    #[inline(always)]
-    fn set(&mut self, value: T) {
-        // SAFETY: an exclusive reference.
-        unsafe { core::ptr::write_volatile(&raw mut self.0, value) };
-    }
-
-    #[inline(always)]
-    fn get(&self) -> T {
-        // SAFETY: a reference.
-        unsafe { core::ptr::read_volatile(&raw const self.0) }
-    }
 }
 
 /// Entry.
@@ -110,18 +82,28 @@ fn report(task: Task, process: Process, workload: Workload, scratch: &mut Scratc
         .unwrap_or(KernelPtr(0));
     let mut flags = 0;
 
-    let program = mm
-        .follow(offset!(mm_struct_exe_file))
-        .map(|file| file.at(offset!(file_f_path)));
-    let path_len = put_path(scratch, program, 0, EXEC_PATH_TRUNCATED, &mut flags);
+    let args_start: u64 = mm.at(offset!(mm_struct_arg_start)).read_or_zero();
+    let args_end: u64 = mm.at(offset!(mm_struct_arg_end)).read_or_zero();
+    let path_len = put_path(scratch, task.program(), 0, EXEC_PATH_TRUNCATED, &mut flags);
+    let governed = workload.governed();
+    let uid = credential(task, offset!(cred_uid));
+    let path_known = path_len != 0;
+    let decision = judge(
+        governed,
+        task,
+        uid,
+        path_known,
+        args_start,
+        args_end,
+        &mut scratch.command,
+    );
+    let enforcement = decision.enforce_by_signal();
     let directory = task
         .0
         .follow(offset!(task_struct_fs))
         .map(|fs| fs.at(offset!(fs_struct_pwd)));
     let cwd_len = put_path(scratch, directory, path_len, EXEC_CWD_TRUNCATED, &mut flags);
 
-    let args_start: u64 = mm.at(offset!(mm_struct_arg_start)).read_or_zero();
-    let args_end: u64 = mm.at(offset!(mm_struct_arg_end)).read_or_zero();
     let total = args_end.saturating_sub(args_start);
     let wanted = if total > u64::from(ARGS_BYTES) {
         flags |= EXEC_ARGS_TRUNCATED;
@@ -158,7 +140,7 @@ fn report(task: Task, process: Process, workload: Workload, scratch: &mut Scratc
                 reserved: 0,
             },
         },
-        uid: credential(task, offset!(cred_uid)),
+        uid,
         gid: credential(task, offset!(cred_gid)),
         euid: credential(task, offset!(cred_euid)),
         egid: credential(task, offset!(cred_egid)),
@@ -172,6 +154,12 @@ fn report(task: Task, process: Process, workload: Workload, scratch: &mut Scratc
         path_len: path_len as u16,
         cwd_len: cwd_len as u16,
         flags,
+        epoch: governed.epoch.0,
+        rule: decision.rule,
+        hook: Hook::Exec as u8,
+        verdict: decision.verdict as u8,
+        mode: decision.mode,
+        enforcement: enforcement as u8,
     };
     let len = at + args_len;
     // SAFETY: the fixed part fits before `FIXED`, and `len` is at most three times `PATH_BYTES`.
@@ -184,19 +172,57 @@ fn report(task: Task, process: Process, workload: Workload, scratch: &mut Scratc
     emit::send_bytes(
         (&raw const scratch.event).cast(),
         FIXED as u64 + u64::from(bytes),
-        Priority::Normal,
+        decision.priority(),
     );
     scratch.sent.set(if flags & EXEC_ARGS_UNREADABLE == 0 {
         args_len
     } else {
         wanted
     });
-    send_rest(process, workload, scratch, args_start, wanted);
+    send_rest(process, workload, scratch, args_start, wanted, decision);
+}
+
+/// Judges the command whose program's path is in `scratch`.
+#[inline(always)]
+fn judge(
+    governed: Governed<'_>,
+    task: Task,
+    uid: u32,
+    path_known: bool,
+    args_start: u64,
+    args_end: u64,
+    scratch: &mut command::Scratch,
+) -> Decision {
+    let Some(rules) = Rules::of(governed) else {
+        return Decision::CLOSED;
+    };
+    let path = if path_known {
+        rules.program(scratch)
+    } else {
+        Found::UNREADABLE
+    };
+    let parent = rules.parent(task, scratch);
+    let Some(met) = rules.met(&Facts { path, parent, uid }) else {
+        return Decision::CLOSED;
+    };
+    let args = if rules.needs_args(met) {
+        rules.args(args_start, args_end, scratch)
+    } else {
+        Found::complete(0)
+    };
+    rules.judge(met, args)
 }
 
 /// Sends the arguments that did not fit the exec event.
 #[inline(always)]
-fn send_rest(process: Process, workload: Workload, scratch: &mut Scratch, start: u64, wanted: u32) {
+fn send_rest(
+    process: Process,
+    workload: Workload,
+    scratch: &mut Scratch,
+    start: u64,
+    wanted: u32,
+    decision: Decision,
+) {
     for _ in 0..ARGS_BYTES / ARGS_CHUNK as u32 {
         let offset = scratch.sent.get();
         if offset >= wanted {
@@ -230,7 +256,7 @@ fn send_rest(process: Process, workload: Workload, scratch: &mut Scratch, start:
         emit::send_bytes(
             to,
             size_of::<ArgsEvent>() as u64 + u64::from(bytes),
-            Priority::Normal,
+            decision.priority(),
         );
     }
 }
@@ -249,114 +275,23 @@ fn put_path(
         *flags |= truncated;
         return 0;
     };
-    resolve(scratch, path);
-    if scratch.whole.get() == 0 {
+    scratch.command.path.resolve(path);
+    if !scratch.command.path.is_whole() {
         *flags |= truncated;
     }
-    let start = scratch.at.get() & (PATH_BYTES as u32 - 1);
+    let start = scratch.command.path.start();
     let len = PATH_BYTES as u32 - start;
     let bytes = at_most::<{ PATH_BYTES as u32 }>(len);
     // SAFETY: `start` is inside `path`, and `at` is below `PATH_BYTES`, so the copy ends inside
     // `event`.
     unsafe {
-        let from = (&raw const scratch.path).cast::<u8>().add(start as usize);
+        let from = scratch.command.path.bytes().add(start as usize);
         let to = (&raw mut scratch.event)
             .cast::<u8>()
             .add(FIXED + (opaque(at) as usize & (2 * PATH_BYTES - 1)));
         bpf_probe_read_kernel(to.cast(), bytes, from.cast());
     }
     len
-}
-
-/// Writes a path as `d_path` would, to the root of the mount namespace. It ends at [`PATH_BYTES`]
-/// in `scratch.path`; `scratch.at` and `scratch.whole` say the rest.
-#[inline(always)]
-fn resolve(scratch: &mut Scratch, path: KernelPtr) {
-    scratch.at.set(PATH_BYTES as u32);
-    scratch.whole.set(0);
-    scratch.mount.set(path.at(offset!(path_mnt)).read_or_zero());
-    scratch
-        .dentry
-        .set(path.at(offset!(path_dentry)).read_or_zero());
-    // SAFETY: the callback takes no context.
-    unsafe {
-        bpf_loop(
-            PATH_COMPONENTS,
-            step as *mut c_void,
-            core::ptr::null_mut(),
-            0,
-        )
-    };
-    if scratch.at.get() == PATH_BYTES as u32 {
-        // The root directory itself.
-        put_slash(scratch);
-    }
-}
-
-/// [`climb`] for `bpf_loop`, of which the verifier follows one turn for all; 1 ends the loop.
-unsafe extern "C" fn step(_turn: u32, _context: *mut c_void) -> i64 {
-    let Some(scratch) = EXEC_SCRATCH.get_ptr_mut(0) else {
-        return 1;
-    };
-    // SAFETY: as in `try_exec`, whose reference sleeps meanwhile.
-    i64::from(climb(unsafe { &mut *scratch }).is_none())
-}
-
-/// One step up: over a mount point, or over a name, which it writes. `None` at the top.
-#[inline(always)]
-fn climb(scratch: &mut Scratch) -> Option<()> {
-    let (mount, dentry) = (
-        KernelPtr(scratch.mount.get()),
-        KernelPtr(scratch.dentry.get()),
-    );
-    if mount.at(offset!(vfsmount_mnt_root)).read::<u64>()? == dentry.0 {
-        let outer = KernelPtr(mount.0.wrapping_sub(offset!(mount_mnt) as u64));
-        let parent: u64 = outer.at(offset!(mount_mnt_parent)).read()?;
-        if parent == outer.0 {
-            scratch.whole.set(1);
-            return None;
-        }
-        scratch
-            .mount
-            .set(KernelPtr(parent).at(offset!(mount_mnt)).0);
-        scratch
-            .dentry
-            .set(outer.at(offset!(mount_mnt_mountpoint)).read()?);
-        return Some(());
-    }
-    let parent: u64 = dentry.at(offset!(dentry_d_parent)).read()?;
-    let name: u64 = dentry.at(offset!(dentry_d_name_name)).read()?;
-    let len: u32 = dentry.at(offset!(dentry_d_name_len)).read()?;
-    // `NAME_MAX` is a mask too.
-    let len = opaque(len) & NAME_MAX;
-    let at = scratch.at.get();
-    if at < len + 2 {
-        return None;
-    }
-    let at = opaque(at - len) & (PATH_BYTES as u32 - 1);
-    // SAFETY: `at` is below `PATH_BYTES` and the buffer is `NAME_MAX` longer.
-    unsafe {
-        let bytes = (&raw mut scratch.path).cast::<u8>();
-        bpf_probe_read_kernel(bytes.add(at as usize).cast(), len, name as *const _);
-    }
-    scratch.at.set(at);
-    put_slash(scratch);
-    if parent == dentry.0 {
-        // The root of a file system that is mounted nowhere: a memfd.
-        scratch.whole.set(1);
-        return None;
-    }
-    scratch.dentry.set(parent);
-    Some(())
-}
-
-/// Puts a slash before what is there.
-#[inline(always)]
-fn put_slash(scratch: &mut Scratch) {
-    let at = (scratch.at.get().wrapping_sub(1)) & (PATH_BYTES as u32 - 1);
-    // SAFETY: `at` is below `PATH_BYTES`.
-    unsafe { *(&raw mut scratch.path).cast::<u8>().add(at as usize) = b'/' };
-    scratch.at.set(at);
 }
 
 #[inline(always)]
@@ -402,35 +337,4 @@ fn pid_namespace(task: Task) -> u32 {
         .follow_or_zero(offset!(upid_ns))
         .at(offset!(pid_namespace_ns_inum))
         .read_or_zero()
-}
-
-/// Hides a value from the optimiser, so that a bound which it could prove stays in the program
-/// for the verifier to see. A move onto itself: an empty statement would leave two line records
-/// at one instruction, which the kernel refuses.
-#[inline(always)]
-fn opaque(value: u32) -> u32 {
-    let mut value = u64::from(value);
-    // SAFETY: changes nothing.
-    unsafe {
-        core::arch::asm!("{0} = {0}", inout(reg) value, options(nomem, nostack, preserves_flags));
-    };
-    value as u32
-}
-
-/// The smaller of `value` and `MAX`, compared in the very register that is used from here on: of a
-/// copy, the verifier of Linux 6.1 would not learn the bound.
-#[inline(always)]
-fn at_most<const MAX: u32>(value: u32) -> u32 {
-    let mut value = u64::from(value);
-    // SAFETY: changes one register.
-    unsafe {
-        core::arch::asm!(
-            "if {0} <= {max} goto +1",
-            "{0} = {max}",
-            inout(reg) value,
-            max = const MAX,
-            options(nomem, nostack),
-        );
-    };
-    value as u32
 }

@@ -112,6 +112,12 @@ fn exec(sequence: u64) -> Vec<u8> {
         path_len: path.len() as u16,
         cwd_len: cwd.len() as u16,
         flags: 0,
+        epoch: 3,
+        rule: 1,
+        hook: Hook::Exec as u8,
+        verdict: Verdict::Allow as u8,
+        mode: 2,
+        enforcement: 0,
     };
     [event.as_bytes(), path, cwd, args].concat()
 }

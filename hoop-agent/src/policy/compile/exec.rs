@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use hoop_common::exec::{ExecEntry, Facts, Found, judge};
+use hoop_common::exec::{ExecEntry, Facts, Found, Met};
 use hoop_common::matcher::{self, Dfa};
 use hoop_common::policy::{Cell, Key, Mode, Ruling};
 
@@ -109,13 +109,10 @@ impl Compiled {
             uid: command.uid,
         };
         let args = found(&entry.args, &command.args)?;
-        judge(
-            entry,
-            &facts,
-            args,
-            |index| self.matcher.get(index as usize).copied(),
-            |index| self.cells.get(index as usize),
-        )
+        let met = Met::of(entry, &facts, |index| self.cells.get(index as usize))?;
+        met.judge(entry, args, |index| {
+            self.matcher.get(index as usize).copied()
+        })
     }
 
     fn find(&self, dfa: &Dfa, text: &[u8]) -> Option<u64> {

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use hoop_common::exec::{Facts, Found, judge_without_args};
+use hoop_common::exec::{Facts, Found, Met};
 use hoop_common::matcher::{self, Dfa, Walk};
 use hoop_common::policy::Mode;
 use proptest::prelude::*;
@@ -120,13 +120,15 @@ proptest! {
                 parent: found(&entry.parents, &command.parent),
                 uid: command.uid,
             };
-            let early = judge_without_args(entry, &facts, cell, |index| {
-                compiled.cells.get(index as usize)
-            });
-            if let Some(early) = early {
-                prop_assert_eq!(early, ruling, "{}", explanation);
-            } else {
+            let met = Met::of(entry, &facts, |index| compiled.cells.get(index as usize)).unwrap();
+            if met.needs_args(entry) {
                 prop_assert!(rules.iter().any(|rule| rule.args.is_some()));
+            } else {
+                // Whatever the arguments: they need not even be read.
+                for args in [Found::complete(0), Found::complete(u64::MAX), Found::UNREADABLE] {
+                    let early = met.judge(entry, args, cell);
+                    prop_assert_eq!(early, Some(ruling), "{}", explanation);
+                }
             }
         }
     }
