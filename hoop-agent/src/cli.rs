@@ -2,9 +2,10 @@
 
 mod doctor;
 mod exec;
+mod explain;
 mod print;
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -47,7 +48,7 @@ enum Command {
         policy: String,
         /// The command and its arguments
         #[arg(required = true, last = true)]
-        command: Vec<std::ffi::OsString>,
+        command: Vec<OsString>,
     },
     /// Say what this kernel offers, what is missing, what that costs, and the fix
     Doctor(Output),
@@ -133,12 +134,22 @@ enum Policy {
         #[command(flatten)]
         output: Output,
     },
-    /// Say what a policy decides about a destination, and why
+    /// Say what a policy decides about a destination or a command, and why
     Explain {
         /// The policy
         name: String,
         /// `192.0.2.1:443`, `udp/[2001:db8::1]:53`, `icmp/192.0.2.1`, `47/192.0.2.1`
-        destination: String,
+        #[arg(required_unless_present = "command")]
+        destination: Option<String>,
+        /// A command, as the caller's shell would run it here, instead of a destination
+        #[arg(last = true, conflicts_with = "destination", value_name = "COMMAND")]
+        command: Vec<OsString>,
+        /// The command's parent runs this program, instead of the caller's shell
+        #[arg(long, value_name = "PATH", requires = "command")]
+        parent: Option<PathBuf>,
+        /// The command runs as this real user id, instead of the caller's
+        #[arg(long, requires = "command")]
+        uid: Option<u32>,
         /// Ask this file or directory instead; no daemon is needed
         #[arg(long, value_name = "PATH")]
         file: Option<PathBuf>,
@@ -320,33 +331,19 @@ fn run_policy(command: Policy, socket: &std::path::Path) -> Result<u8> {
         Policy::Explain {
             name,
             destination,
-            file: Some(path),
+            command,
+            parent,
+            uid,
+            file,
             output,
         } => {
-            let policies = match load(&path) {
-                Ok(policies) => policies,
-                Err(code) => return Ok(code),
+            let asked = explain::Asked {
+                destination,
+                command,
+                parent,
+                uid,
             };
-            let Some(policy) = policies.iter().find(|policy| policy.name == name) else {
-                anyhow::bail!("{} has no policy {name}", path.display());
-            };
-            let explained = agent::explanation(policy, &destination.parse()?);
-            print::show(&explained, output.output, print::explanation)
-        }
-        Policy::Explain {
-            name,
-            destination,
-            file: None,
-            output,
-        } => {
-            // A typing mistake is told without a daemon.
-            if let Err(error) = destination.parse::<policy::explain::Destination>() {
-                print::error(&error.to_string());
-                return Ok(INVALID);
-            }
-            let request = Request::PolicyExplain { name, destination };
-            let explained = Client::connect(socket)?.ask(&request)?;
-            print::show(&explained, output.output, print::explanation)
+            explain::run(socket, name, asked, file.as_deref(), output.output)
         }
     }
 }

@@ -114,6 +114,25 @@ pub enum Act {
         /// Its real and effective user and group.
         user: Option<u32>,
     },
+    /// Run a copy of a program from memory (`memfd_create`, `execveat`). Answers as `Run` does.
+    RunFromMemory {
+        /// The program.
+        program: PathBuf,
+        /// All of its arguments, the zeroth included.
+        argv: Vec<Vec<u8>>,
+    },
+    /// Run a program over and over, while another thread writes one of two texts of equal length
+    /// over its last argument. Answers with how often it ended well.
+    RunRacing {
+        /// The program.
+        program: PathBuf,
+        /// All of its arguments but the last.
+        argv: Vec<Vec<u8>>,
+        /// The two texts.
+        texts: [Vec<u8>; 2],
+        /// How often.
+        times: u32,
+    },
     /// Create processes that end at once, one after another. Answers with how many.
     Spawn {
         /// How many.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use hoop_agent::policy::explain::{Destination, Verdict, explain};
+use hoop_agent::policy::explain::{Destination, Verdict, explain_destination};
 use hoop_agent::policy::testing::{random_destinations, random_policy};
 use hoop_agent::policy::{load, model::Policy};
 use hoop_tests::daemon::policy_file;
@@ -57,7 +57,7 @@ fn the_kernel_does_what_explain_says() {
                 .collect();
             let errnos = aim(&mut agent, &destinations);
             for (destination, errno) in destinations.iter().zip(errnos) {
-                let explanation = explain(policy, destination);
+                let explanation = explain_destination(policy, destination);
                 let expected = explanation.verdict == Verdict::Deny;
                 let kernel = errno == libc::EPERM;
                 assert_eq!(
@@ -72,7 +72,7 @@ fn the_kernel_does_what_explain_says() {
         let (seed, _, policy) = &round[0];
         if let Some(destination) = random_destinations(*seed, 1, policy).first() {
             let said = daemon.explain(&policy.name, &destination.to_string());
-            let explanation = explain(policy, destination);
+            let explanation = explain_destination(policy, destination);
             assert_eq!(said["rule"], explanation.rule, "{said}");
         }
     }

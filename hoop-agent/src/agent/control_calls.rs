@@ -9,7 +9,7 @@ use super::{Agent, enforcer::Origin};
 use crate::{
     control::{Answer, Request, server::Call},
     policy::{
-        explain::{Destination, explain},
+        explain::{Question, explain},
         model::{Policy, mode_name, socket_name},
         show::Show,
     },
@@ -60,9 +60,8 @@ impl Agent {
             Request::PolicyShow { name: None } => {
                 Ok(self.enforcer.policies().iter().map(show).collect())
             }
-            Request::PolicyExplain { name, destination } => {
-                let destination: Destination = destination.parse()?;
-                Ok(explanation(self.enforcer.policy(&name)?, &destination))
+            Request::PolicyExplain { name, question } => {
+                Ok(explanation(self.enforcer.policy(&name)?, &question))
             }
             Request::WorkloadList => Ok(self.list()),
             Request::WorkloadTag { cgroup, policy } => {
@@ -225,14 +224,18 @@ pub fn show(policy: &Policy) -> Value {
     })
 }
 
-/// What a policy says about a destination, as JSON.
+/// What a policy says about a destination or a command, as JSON.
 #[must_use]
-pub fn explanation(policy: &Policy, destination: &Destination) -> Value {
-    let explanation = explain(policy, destination);
+pub fn explanation(policy: &Policy, question: &Question) -> Value {
+    let explanation = explain(policy, question);
+    let asked = match question {
+        Question::Destination(_) => "destination",
+        Question::Command(_) => "command",
+    };
     json!({
         "policy": explanation.policy,
         "mode": mode_name(explanation.mode),
-        "destination": explanation.destination.to_string(),
+        asked: question.to_string(),
         "verdict": explanation.verdict.to_string(),
         "rule": explanation.rule,
         "because": explanation.because,

@@ -7,6 +7,8 @@ pub mod server;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::policy::explain::Question;
+
 /// Where the daemon listens unless another path is named.
 pub const DEFAULT_SOCKET: &str = "/run/hoop/hoop.sock";
 
@@ -24,12 +26,12 @@ pub enum Request {
         /// Name of the policy.
         name: Option<String>,
     },
-    /// What a policy in force says about a destination.
+    /// What a policy in force says about a destination or a command.
     PolicyExplain {
         /// Name of the policy.
         name: String,
-        /// As in [`crate::policy::explain::Destination`].
-        destination: String,
+        /// What is asked.
+        question: Question,
     },
     /// The workloads.
     WorkloadList,

@@ -1,19 +1,40 @@
-//! What a policy says about one destination, and why: reads the rules as a person would, without
-//! the compiled tables, so that each can be tested against the other.
+//! What a policy says about one destination or command, and why: reads the rules as a person
+//! would, without the compiled tables, so that each can be tested against the other.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use hoop_common::policy::Mode;
+use serde::{Deserialize, Serialize};
 
+use super::exec::{Command, explain_exec};
 use super::model::{
     Action, DEFAULT_BECAUSE, DEFAULT_RULE, ICMP, ICMPV6, OBSERVE_RULE, Policy, Protocol, Rule, TCP,
     UDP, has_ports, judged_address, mode_name, protocol_name,
 };
 
+/// What can be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Question {
+    /// May it be reached?
+    Destination(Destination),
+    /// May it run?
+    Command(Command),
+}
+
+impl fmt::Display for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Destination(destination) => destination.fmt(f),
+            Self::Command(command) => command.fmt(f),
+        }
+    }
+}
+
 /// Where a packet goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Destination {
     /// The address, as the program names it.
     pub address: IpAddr,
@@ -113,17 +134,15 @@ impl fmt::Display for Destination {
     }
 }
 
-/// What a policy says about a destination.
+/// What a policy says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
     /// The policy's name.
     pub policy: String,
     /// The policy's mode.
     pub mode: Mode,
-    /// The destination that was asked about.
-    pub destination: Destination,
-    /// The address it is judged by, see [`judged_address`].
-    pub judged: IpAddr,
+    /// What was asked.
+    pub question: Question,
     /// The answer.
     pub verdict: Verdict,
     /// The rule that gave it.
@@ -169,9 +188,18 @@ pub struct OtherMatch {
     pub why: String,
 }
 
+/// Answers a question.
+#[must_use]
+pub fn explain(policy: &Policy, question: &Question) -> Explanation {
+    match question {
+        Question::Destination(destination) => explain_destination(policy, destination),
+        Question::Command(command) => explain_exec(policy, command),
+    }
+}
+
 /// Judges a destination by a policy.
 #[must_use]
-pub fn explain(policy: &Policy, destination: &Destination) -> Explanation {
+pub fn explain_destination(policy: &Policy, destination: &Destination) -> Explanation {
     let judged = judged_address(destination.address);
     let mut matching = policy
         .rules_by_precedence()
@@ -222,8 +250,7 @@ pub fn explain(policy: &Policy, destination: &Destination) -> Explanation {
     Explanation {
         policy: policy.name.clone(),
         mode: policy.mode,
-        destination: *destination,
-        judged,
+        question: Question::Destination(*destination),
         verdict,
         rule: rule.to_owned(),
         because: because.to_owned(),
@@ -235,7 +262,7 @@ impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             verdict,
-            destination,
+            question,
             rule,
             because,
             policy,
@@ -243,18 +270,17 @@ impl fmt::Display for Explanation {
         } = self;
         write!(
             f,
-            "{verdict} {destination} by rule `{rule}` of policy `{policy}`"
+            "{verdict} {question} by rule `{rule}` of policy `{policy}`"
         )?;
         write!(f, " ({})", mode_name(self.mode))?;
         if !because.is_empty() {
             write!(f, ": {because}")?;
         }
-        if self.judged != destination.address {
-            write!(
-                f,
-                "\n  {} is judged as {}",
-                destination.address, self.judged
-            )?;
+        if let Question::Destination(Destination { address, .. }) = question {
+            let judged = judged_address(*address);
+            if judged != *address {
+                write!(f, "\n  {address} is judged as {judged}")?;
+            }
         }
         for OtherMatch { rule, action, why } in &self.others {
             write!(f, "\n  `{rule}` ({action}) matches too: {why}")?;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use hoop_common::policy::SocketKind;
 
+use super::exec::{ExecRule, Pattern};
 use super::model::{
     Action, DEFAULT_BECAUSE, DEFAULT_RULE, Policy, Protocol, Rule, mode_name, socket_name,
 };
@@ -63,26 +64,68 @@ impl fmt::Display for Show<'_> {
             "any".to_owned(),
             default.to_owned(),
         ];
-        let rows: Vec<_> = std::iter::once(header)
+        let rows = std::iter::once(header)
             .chain(policy.rules_by_precedence().map(row))
-            .chain(std::iter::once(last))
-            .collect();
-        let width = |column: usize| {
-            rows.iter()
-                .map(|row| row[column].chars().count())
-                .max()
-                .unwrap_or(0)
-        };
-        let widths: [usize; 6] = std::array::from_fn(width);
-        for row in &rows {
-            let mut line = String::new();
-            for (cell, width) in row.iter().zip(widths) {
-                line.push_str(&format!("  {cell:width$}"));
-            }
-            writeln!(f, "{}", line.trim_end())?;
+            .chain(std::iter::once(last));
+        table(f, &rows.collect::<Vec<_>>())?;
+        if policy.exec.is_unrestricted() {
+            return Ok(());
         }
-        Ok(())
+
+        let default = match policy.exec.default {
+            Action::Allow => "",
+            Action::Deny => DEFAULT_BECAUSE,
+        };
+        let header = ["", "RULE", "PATH", "ARGS", "PARENT", "UID", "BECAUSE"].map(str::to_owned);
+        let last = [
+            policy.exec.default.to_string(),
+            DEFAULT_RULE.to_owned(),
+            "any".to_owned(),
+            "any".to_owned(),
+            "any".to_owned(),
+            "any".to_owned(),
+            default.to_owned(),
+        ];
+        let rows = std::iter::once(header)
+            .chain(policy.exec.rules().iter().map(exec_row))
+            .chain(std::iter::once(last));
+        writeln!(f)?;
+        table(f, &rows.collect::<Vec<_>>())
     }
+}
+
+fn table<const N: usize>(f: &mut fmt::Formatter<'_>, rows: &[[String; N]]) -> fmt::Result {
+    let width = |column: usize| {
+        rows.iter()
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: [usize; N] = std::array::from_fn(width);
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            line.push_str(&format!("  {cell:width$}"));
+        }
+        writeln!(f, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+fn exec_row(rule: &ExecRule) -> [String; 7] {
+    let text = |pattern: &Option<Pattern>| {
+        let text = pattern.as_ref().map(|pattern| pattern.text.clone());
+        text.unwrap_or_else(|| "any".to_owned())
+    };
+    [
+        rule.action.to_string(),
+        rule.name.clone(),
+        text(&rule.path),
+        text(&rule.args),
+        text(&rule.parent),
+        list(&rule.uids),
+        rule.because.clone(),
+    ]
 }
 
 fn row(rule: &Rule) -> [String; 6] {

@@ -5,15 +5,14 @@ use std::fmt;
 
 use hoop_common::policy::Mode;
 use regex_automata::meta::Regex;
+use serde::{Deserialize, Serialize};
 
 use super::{Exec, ExecRule, Pattern, UNREADABLE_BECAUSE, UNREADABLE_RULE, UidRange};
-use crate::policy::explain::{OtherMatch, Verdict, verdict};
-use crate::policy::model::{
-    Action, DEFAULT_BECAUSE, DEFAULT_RULE, OBSERVE_RULE, Policy, mode_name,
-};
+use crate::policy::explain::{Explanation, OtherMatch, Question, Verdict, verdict};
+use crate::policy::model::{Action, DEFAULT_BECAUSE, DEFAULT_RULE, OBSERVE_RULE, Policy};
 
 /// A command when it starts. `None` is what could not be read in full.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
     /// Resolved path of the program.
     pub path: Option<Vec<u8>>,
@@ -32,33 +31,14 @@ impl fmt::Display for Command {
             Some(bytes) => spaced(bytes).escape_ascii().to_string(),
             None => "(unreadable)".to_owned(),
         };
-        write!(f, "exec:{} `{}`", text(&self.path), text(&self.args))?;
+        write!(f, "{} `{}`", text(&self.path), text(&self.args))?;
         write!(f, " from {} as {}", text(&self.parent), self.uid)
     }
 }
 
-/// A verdict on a command and its reasons.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommandExplanation {
-    /// The policy's name.
-    pub policy: String,
-    /// The policy's mode.
-    pub mode: Mode,
-    /// The command that was asked about.
-    pub command: Command,
-    /// The answer.
-    pub verdict: Verdict,
-    /// The rule that gave it.
-    pub rule: String,
-    /// The rule's reason; may be empty if it allows.
-    pub because: String,
-    /// The other rules that match, in order of precedence.
-    pub others: Vec<OtherMatch>,
-}
-
 /// Judges a command by a policy.
 #[must_use]
-pub fn explain_exec(policy: &Policy, command: &Command) -> CommandExplanation {
+pub fn explain_exec(policy: &Policy, command: &Command) -> Explanation {
     let exec = &policy.exec;
     let matching: Vec<&ExecRule> = exec
         .rules()
@@ -91,39 +71,14 @@ pub fn explain_exec(policy: &Policy, command: &Command) -> CommandExplanation {
     } else {
         (verdict(action, policy.mode), rule, because)
     };
-    CommandExplanation {
+    Explanation {
         policy: policy.name.clone(),
         mode: policy.mode,
-        command: command.clone(),
+        question: Question::Command(command.clone()),
         verdict,
         rule: rule.to_owned(),
         because: because.to_owned(),
         others: others.collect(),
-    }
-}
-
-impl fmt::Display for CommandExplanation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            verdict,
-            command,
-            rule,
-            because,
-            policy,
-            ..
-        } = self;
-        write!(
-            f,
-            "{verdict} {command} by rule `{rule}` of policy `{policy}`"
-        )?;
-        write!(f, " ({})", mode_name(self.mode))?;
-        if !because.is_empty() {
-            write!(f, ": {because}")?;
-        }
-        for OtherMatch { rule, action, why } in &self.others {
-            write!(f, "\n  `{rule}` ({action}) matches too: {why}")?;
-        }
-        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use std::fmt;
 
 use hoop_common::limits::{MAX_DFA_STATES, MAX_PATTERNS};
 
-pub use explain::{Command, CommandExplanation, explain_exec};
+pub use explain::{Command, explain_exec};
 pub use pattern::Pattern;
 
 pub(super) use automaton::Automaton;

@@ -6,7 +6,7 @@ use hoop_common::policy::{Mode, SocketKind};
 use super::{parse, policy_with_egress};
 use crate::policy::book::RuleBook;
 use crate::policy::compile::{CompileError, compile};
-use crate::policy::explain::{Destination, ParseDestinationError, Verdict, explain};
+use crate::policy::explain::{Destination, ParseDestinationError, Verdict, explain_destination};
 use crate::policy::model::{ALL_SOCKETS, Action, DEFAULT_SOCKETS, Policy};
 use crate::policy::show::Show;
 
@@ -14,7 +14,7 @@ use crate::policy::show::Show;
 #[track_caller]
 fn judge(policy: &Policy, destination: &str) -> (Verdict, String) {
     let destination: Destination = destination.parse().unwrap();
-    let explanation = explain(policy, &destination);
+    let explanation = explain_destination(policy, &destination);
     let mut book = RuleBook::default();
     let compiled = compile(std::slice::from_ref(policy), &mut book).unwrap();
     let Destination {
@@ -235,7 +235,7 @@ fn precedence_is_explained() {
          - { name: net, cidrs: [192.0.2.0/24] }\n    deny:\n      \
          - { name: host, cidrs: [192.0.2.1], because: not yours }\n",
     ));
-    let text = |to: &str| explain(&policy, &to.parse().unwrap()).to_string();
+    let text = |to: &str| explain_destination(&policy, &to.parse().unwrap()).to_string();
     assert_eq!(
         text("192.0.2.1:80"),
         "deny tcp/192.0.2.1:80 by rule `host` of policy `copilot` (enforce): not yours\n  \

@@ -10,7 +10,7 @@ use super::parse;
 use crate::policy::book::RuleBook;
 use crate::policy::compile::compile;
 use crate::policy::dead::dead_rules;
-use crate::policy::explain::{Destination, Verdict, explain};
+use crate::policy::explain::{Destination, Verdict, explain_destination};
 use crate::policy::model::{Action, Egress, Policy, PortRange, Protocol, Rule};
 use crate::policy::{source, testing};
 
@@ -30,7 +30,7 @@ proptest! {
             let Destination { address, protocol, port } = destination;
             let ruling = compiled.judge(1, address, protocol, port).unwrap();
             let rule = book.get(ruling.rule).unwrap();
-            let explanation = explain(&policy, &destination);
+            let explanation = explain_destination(&policy, &destination);
             prop_assert_eq!(&rule.policy, &policy.name);
             prop_assert_eq!(&rule.rule, &explanation.rule, "{}", explanation);
             prop_assert_eq!(&rule.because, &explanation.because);
@@ -51,7 +51,7 @@ proptest! {
             for &protocol in &borders.protocols {
                 for &port in &borders.ports {
                     let port = if matches!(protocol, 6 | 17) { port } else { 0 };
-                    decides.insert(explain(&policy, &Destination { address, protocol, port }).rule);
+                    decides.insert(explain_destination(&policy, &Destination { address, protocol, port }).rule);
                 }
             }
         }
@@ -111,7 +111,7 @@ fn generated_policies_are_sound_and_agree() {
                 port,
             } = destination;
             let ruling = compiled.judge(0, address, protocol, port).unwrap();
-            let explanation = explain(&policy, &destination);
+            let explanation = explain_destination(&policy, &destination);
             assert_eq!(
                 book.get(ruling.rule).unwrap().rule,
                 explanation.rule,

@@ -58,6 +58,13 @@ fn perform(act: &Act) -> Outcome {
             directory,
             user,
         } => run::program(program, argv, directory.as_deref(), *user),
+        Act::RunFromMemory { program, argv } => run::from_memory(program, argv),
+        Act::RunRacing {
+            program,
+            argv,
+            texts,
+            times,
+        } => run::racing(program, argv, texts, *times),
         Act::Spawn { count } => run::spawn(*count),
         Act::Flood {
             to,

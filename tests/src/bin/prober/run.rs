@@ -1,6 +1,6 @@
 //! Programs and crowds of processes.
 
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd as _;
@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use hoop_tests::probe::{Done, Failure, Outcome};
 use nix::sys::wait::waitpid;
@@ -43,6 +44,93 @@ pub(crate) fn program(
         pid: child.id(),
         ..done(status.into_raw().into())
     })
+}
+
+pub(crate) fn from_memory(program: &Path, argv: &[Vec<u8>]) -> Outcome {
+    let bytes = std::fs::read(program).map_err(|error| failure("read", &error))?;
+    let name = c"program";
+    let memory = nix::sys::memfd::memfd_create(name, nix::sys::memfd::MFdFlags::empty())
+        .map_err(|errno| Failure::new("memfd_create", errno as i32))?;
+    let mut memory = std::fs::File::from(memory);
+    memory
+        .write_all(&bytes)
+        .map_err(|error| failure("write", &error))?;
+    let argv = c_strings(argv)?;
+    // SAFETY: the prober has a single thread, so the child may do anything.
+    match unsafe { nix::unistd::fork() }.map_err(|errno| Failure::new("fork", errno as i32))? {
+        ForkResult::Child => {
+            let environment: [&std::ffi::CStr; 0] = [];
+            let flags = nix::fcntl::AtFlags::AT_EMPTY_PATH;
+            let error = nix::unistd::execveat(&memory, c"", &argv, &environment, flags);
+            let errno = error.err().map_or(libc::EIO, |errno| errno as i32);
+            // SAFETY: _exit does not return.
+            unsafe { libc::_exit(errno) }
+        }
+        ForkResult::Parent { child } => Ok(Done {
+            pid: child.as_raw().cast_unsigned(),
+            ..done(status(child)?.into())
+        }),
+    }
+}
+
+pub(crate) fn racing(
+    program: &Path,
+    argv: &[Vec<u8>],
+    texts: &[Vec<u8>; 2],
+    times: u32,
+) -> Outcome {
+    let program = CString::new(program.as_os_str().as_bytes())
+        .map_err(|_| Failure::new("argv", libc::EINVAL))?;
+    let argv = c_strings(argv)?;
+    let mut well = 0;
+    for _ in 0..times {
+        // SAFETY: the prober has a single thread, so the child may do anything.
+        match unsafe { nix::unistd::fork() }.map_err(|errno| Failure::new("fork", errno as i32))? {
+            ForkResult::Child => run_while_written(&program, &argv, texts),
+            ForkResult::Parent { child } => well += i64::from(status(child)? == 0),
+        }
+    }
+    Ok(done(well))
+}
+
+/// Becomes the program; until then a thread writes over the last argument.
+fn run_while_written(program: &CString, argv: &[CString], texts: &[Vec<u8>; 2]) -> ! {
+    let cells = |text: &Vec<u8>| text.iter().map(|byte| AtomicU8::new(*byte)).collect();
+    let last: Vec<AtomicU8> = cells(&[texts[0].as_slice(), b"\0"].concat());
+    let last: &'static [AtomicU8] = last.leak();
+    let texts = texts.clone();
+    std::thread::spawn(move || {
+        for text in texts.iter().cycle() {
+            for (to, from) in last.iter().zip(text) {
+                to.store(*from, Ordering::Relaxed);
+            }
+        }
+    });
+    let mut pointers: Vec<*const libc::c_char> = argv.iter().map(|text| text.as_ptr()).collect();
+    pointers.push(last.as_ptr().cast());
+    pointers.push(std::ptr::null());
+    let environment = [std::ptr::null()];
+    // SAFETY: both lists end with a null pointer, and every text with a NUL; _exit does not return.
+    unsafe {
+        libc::execve(program.as_ptr(), pointers.as_ptr(), environment.as_ptr());
+        libc::_exit(*libc::__errno_location())
+    }
+}
+
+fn c_strings(texts: &[Vec<u8>]) -> Result<Vec<CString>, Failure> {
+    let text =
+        |text: &Vec<u8>| CString::new(text.clone()).map_err(|_| Failure::new("argv", libc::EINVAL));
+    texts.iter().map(text).collect()
+}
+
+/// The wait status of a child that ends.
+fn status(child: Pid) -> Result<i32, Failure> {
+    let mut status = 0;
+    crate::call::call("waitpid", || {
+        // SAFETY: `status` is one int.
+        unsafe { libc::waitpid(child.as_raw(), &raw mut status, 0) }
+    })?;
+    Ok(status)
 }
 
 pub(crate) fn spawn(count: u32) -> Outcome {
