@@ -3,6 +3,8 @@
 //! Addresses stay inside 192.0.2.0/24, 198.51.100.0/24, 203.0.113.0/24, `2001:db8::/32` and
 //! 127.0.0.0/8, which no test can harm anyone with.
 
+pub mod exec;
+
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
