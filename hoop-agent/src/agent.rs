@@ -2,8 +2,10 @@
 
 mod control_calls;
 pub mod enforcer;
+pub mod hooks;
 mod names;
 mod policy_watch;
+mod promises;
 pub mod recorder;
 mod registry;
 mod sweep;
@@ -24,6 +26,7 @@ use self::{
     enforcer::{Enforcer, Origin},
     names::Publisher,
     policy_watch::PolicyWatch,
+    promises::Degraded,
     recorder::Recorder,
     registry::Store,
 };
@@ -83,6 +86,8 @@ struct Agent {
     sweep_at: Instant,
     sweeping: bool,
     started: Instant,
+    /// Policies in force without all that they promise.
+    degraded: Vec<Degraded>,
 }
 
 /// Which workloads are to be swept.
@@ -134,6 +139,7 @@ async fn run_async(settings: Settings) -> Result<(), StartError> {
     // SAFETY: gives free memory back; no pointers.
     unsafe { libc::malloc_trim(0) };
     forward_kernel_log(&mut kernel, settings.kernel_log_level);
+    let degraded = promises::check(&policies, kernel.hooks()).map_err(StartError::Policy)?;
 
     let log = Log::open(Config::new(&settings.state_dir)).map_err(anyhow::Error::from)?;
     let publisher = Publisher::default();
@@ -160,18 +166,21 @@ async fn run_async(settings: Settings) -> Result<(), StartError> {
         ),
     ));
 
+    recorder.record(hooks::record(kernel.hooks()));
+
     let store = Store::new(&settings.state_dir);
     let mut enforcer = Enforcer::new(kernel, cgroups.clone(), store, publisher);
     let count = policies.len();
     enforcer.apply(policies, &recorder)?;
     recorder.record(loaded(count, enforcer.epoch().0));
+    record_degraded(&degraded, &recorder);
     let (watch, found) =
         CgroupWatch::start(cgroups.clone(), enforcer.selector()).map_err(anyhow::Error::from)?;
     enforcer.follow(found, &recorder);
     enforcer.adopt(&recorder);
     enforcer
         .kernel()
-        .attach_node()
+        .take_over_node()
         .map_err(anyhow::Error::from)?;
     enforcer.release_rest()?;
     let released = enforcer
@@ -211,6 +220,7 @@ async fn run_async(settings: Settings) -> Result<(), StartError> {
         sweep_at: Instant::now(),
         sweeping: false,
         started: Instant::now(),
+        degraded,
     };
     let mut hang_up = signal(SignalKind::hangup()).context("signals")?;
     let mut terminate = signal(SignalKind::terminate()).context("signals")?;
@@ -272,13 +282,18 @@ impl Agent {
             .map_err(|problems| problems.to_string())
             .and_then(|policies| {
                 let count = policies.len();
+                let degraded = promises::check(&policies, self.enforcer.kernel().hooks())
+                    .map_err(|problems| problems.to_string())?;
                 self.enforcer
                     .apply(policies, &self.recorder)
-                    .map(|()| count)
+                    .map(|()| (count, degraded))
                     .map_err(|error| format!("{error:#}"))
             });
         let count = match result {
-            Ok(count) => count,
+            Ok((count, degraded)) => {
+                self.degraded = degraded;
+                count
+            }
             Err(problems) => {
                 tracing::error!("the policy in force stays:\n{problems}");
                 self.recorder
@@ -287,6 +302,7 @@ impl Agent {
             }
         };
         self.recorder.record(loaded(count, self.enforcer.epoch().0));
+        record_degraded(&self.degraded, &self.recorder);
         match self.watch.select(self.enforcer.selector()) {
             Ok(changes) => {
                 self.enforcer.follow(changes, &self.recorder);
@@ -338,6 +354,19 @@ fn loaded(policies: usize, epoch: u64) -> crate::proto::Record {
         if policies == 1 { "policy" } else { "policies" }
     );
     lifecycle(Kind::Policy, "loaded", subject, detail)
+}
+
+/// Says which policies are in force without all that they promise.
+fn record_degraded(degraded: &[Degraded], recorder: &Recorder) {
+    for Degraded { policy, why } in degraded {
+        tracing::warn!(policy, "degraded: {why}");
+        recorder.record(lifecycle(
+            Kind::Policy,
+            "degraded",
+            policy.clone(),
+            why.clone(),
+        ));
+    }
 }
 
 /// Tells a service manager that the daemon enforces: `sd_notify(3)`.

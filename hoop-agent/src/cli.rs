@@ -212,7 +212,7 @@ fn dispatch(cli: Cli) -> Result<u8> {
     match command {
         Command::Run(arguments) => Ok(run(arguments, socket)),
         Command::Exec { policy, command } => exec::run(&socket, policy, &command),
-        Command::Doctor(output) => doctor::run(output.output),
+        Command::Doctor(output) => doctor::run(output.output, &socket),
         Command::Status(output) => {
             let status = Client::connect(&socket)?.ask(&Request::Status)?;
             print::show(&status, output.output, print::status)

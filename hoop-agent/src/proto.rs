@@ -35,7 +35,7 @@ use serde::ser::{Error as _, Serialize, SerializeStruct as _, Serializer};
 use serde_json::value::RawValue;
 
 pub use parts::{
-    Actor, Ancestor, ConnectionInfo, Endpoint, File, Gap, Kind, Lifecycle, Namespaces,
+    Actor, Ancestor, ConnectionInfo, Endpoint, File, Gap, HookStatus, Kind, Lifecycle, Namespaces,
     NetworkActivity, Origin, ParentProcess, Process, ProcessActivity, Result, Session,
     SocketActivity, User, Verdict, Workload,
 };

@@ -223,8 +223,8 @@ pub struct SocketEvent {
     pub verdict: u8,
     /// A [`crate::policy::Mode`] as a number.
     pub mode: u8,
-    /// Keeps the size a multiple of eight.
-    pub reserved: u8,
+    /// An [`Enforcement`] as a number.
+    pub enforcement: u8,
 }
 
 /// A process was moved into or out of a workload's cgroup. The header's workload is the one that
@@ -326,6 +326,10 @@ pub enum Hook {
     SockCreate = 6,
     /// The tracepoint `sched_process_exec`
     Exec = 7,
+    /// The LSM's `socket_create`.
+    SocketCreate = 8,
+    /// The tracepoints of `socket` and `socketpair`.
+    EnterSocket = 9,
 }
 
 impl Hook {
@@ -340,6 +344,8 @@ impl Hook {
             5 => Self::Egress,
             6 => Self::SockCreate,
             7 => Self::Exec,
+            8 => Self::SocketCreate,
+            9 => Self::EnterSocket,
             _ => return None,
         })
     }
@@ -355,7 +361,18 @@ impl Hook {
             Self::Egress => "egress",
             Self::SockCreate => "sock_create",
             Self::Exec => "exec",
+            Self::SocketCreate => "socket_create",
+            Self::EnterSocket => "enter_socket",
         }
+    }
+
+    /// Whether the hook judges kinds of socket, in [`SocketEvent`]s, and not destinations.
+    #[must_use]
+    pub const fn judges_sockets(self) -> bool {
+        matches!(
+            self,
+            Self::SockCreate | Self::SocketCreate | Self::EnterSocket
+        )
     }
 }
 

@@ -314,6 +314,26 @@ impl SocketKind {
         }
     }
 
+    /// Whether no cgroup hook sees such sockets: their family is neither IPv4 nor IPv6.
+    #[must_use]
+    pub const fn is_of_other_family(self) -> bool {
+        matches!(
+            self,
+            Self::Unix | Self::Netlink | Self::Packet | Self::Vsock | Self::Alg | Self::Other
+        )
+    }
+
+    /// Whether `socket(family, _, protocol)` is netlink that ordinary programs need, which no policy
+    /// denies: the routing tables, which the C library reads to resolve names and list interfaces;
+    /// audit messages, which `sudo`, `useradd` and D-Bus send; device events, which browsers
+    /// receive. Each of them changes nothing without a capability.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_common_netlink(family: u32, protocol: u32) -> bool {
+        // NETLINK_ROUTE, NETLINK_AUDIT, NETLINK_KOBJECT_UEVENT
+        family == 16 && matches!(protocol, 0 | 9 | 15)
+    }
+
     /// The bit of this kind in [`PolicyEntry::sockets`].
     #[must_use]
     #[inline(always)]

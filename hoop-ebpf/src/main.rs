@@ -13,6 +13,7 @@
 
 mod command;
 mod emit;
+mod family;
 mod hooks;
 mod kernel;
 mod maps;

@@ -40,6 +40,16 @@ impl Decision {
         self.verdict as u8 != Verdict::Deny as u8
     }
 
+    /// What a hook does by whose answer the system call fails if it does not pass.
+    #[inline(always)]
+    pub fn enforce_by_answer(self) -> Enforcement {
+        if self.passes() {
+            Enforcement::None
+        } else {
+            Enforcement::Refused
+        }
+    }
+
     /// Ends the running process if it does not pass. It executes no further instruction of its
     /// own: the signal is pending when the kernel would return to it.
     #[inline(always)]

@@ -235,6 +235,23 @@ impl<'lab> Daemon<'lab> {
         self.json(&["status"])
     }
 
+    /// The state of a hook: `attached`, `observe-only`, `spare` or `refused`.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such hook.
+    #[track_caller]
+    #[must_use]
+    pub fn hook(&self, name: &str) -> String {
+        let status = self.status();
+        let mut hooks = status["hooks"].as_array().into_iter().flatten();
+        let hook = hooks.find(|hook| hook["name"] == name);
+        let state = hook.and_then(|hook| hook["state"].as_str());
+        state
+            .unwrap_or_else(|| panic!("no hook {name} in {status}"))
+            .to_owned()
+    }
+
     /// What a command answers in JSON.
     ///
     /// # Panics

@@ -5,7 +5,7 @@ use hoop_common::policy::SocketKind;
 use serde_json::{Value, json};
 use tokio::sync::oneshot::{Receiver, error::TryRecvError};
 
-use super::{Agent, enforcer::Origin};
+use super::{Agent, enforcer::Origin, hooks};
 use crate::{
     control::{Answer, Request, server::Call},
     policy::{
@@ -98,7 +98,11 @@ impl Agent {
             },
             "verdicts": counts.verdicts,
             "records": { "last": counts.last_record, "failing": counts.log_failing },
-            "sockets": { "lsm": false },
+            "hooks": hooks::statuses(self.enforcer.kernel().hooks()),
+            "degraded": self.degraded.iter().map(|degraded| json!({
+                "policy": degraded.policy,
+                "why": degraded.why,
+            })).collect::<Vec<_>>(),
         })
     }
 

@@ -2,14 +2,17 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::{DONE, FAILED, Format, print};
 use crate::{
+    agent,
+    control::{Request, client::Client},
     kernel::{
         btf::{Btf, VMLINUX},
-        offsets, pins,
+        hooks::{HOOKS, Need},
+        load, offsets, pins,
         probe::{self, Feature},
     },
     workload::cgroup::CgroupRoot,
@@ -43,8 +46,8 @@ impl State {
 }
 
 /// Looks at everything. Fails if something is missing that Hoop needs.
-pub(super) fn run(format: Format) -> Result<u8> {
-    let findings = examine();
+pub(super) fn run(format: Format, socket: &Path) -> Result<u8> {
+    let findings = examine(socket);
     let fatal = findings.iter().any(|finding| finding.state == State::Fatal);
     let value: Value = findings
         .iter()
@@ -61,10 +64,57 @@ pub(super) fn run(format: Format) -> Result<u8> {
     Ok(if fatal { FAILED } else { DONE })
 }
 
-fn examine() -> Vec<Finding> {
+fn examine(socket: &Path) -> Vec<Finding> {
     let mut findings = vec![privilege(), cgroup(), type_information(), bpffs()];
     findings.extend(probe::features().into_iter().map(feature));
+    findings.extend(hooks(socket));
     findings
+}
+
+/// The hooks of the running daemon, or what a daemon would have.
+fn hooks(socket: &Path) -> Vec<Finding> {
+    let running = Client::connect(socket)
+        .and_then(|mut client| client.ask(&Request::Status))
+        .map(|status| (status["hooks"].clone(), ""));
+    let hooks = running.or_else(|_| Ok::<_, anyhow::Error>((trial()?, " (no daemon runs: tried)")));
+    match hooks {
+        Ok((hooks, note)) => hooks
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|hook| hook_finding(hook, note))
+            .collect(),
+        Err(error) => vec![finding("hooks", State::Fatal, format!("{error:#}"))],
+    }
+}
+
+/// What becomes of every hook if the programs are loaded now.
+fn trial() -> Result<Value> {
+    let btf = Btf::read(Path::new(VMLINUX))?;
+    let hooks = load::trial(&offsets::find(&btf)?)?;
+    serde_json::to_value(agent::hooks::statuses(&hooks)).context("hooks as JSON")
+}
+
+fn hook_finding(hook: &Value, note: &str) -> Finding {
+    let text = |key: &str| hook[key].as_str().unwrap_or_default();
+    let refused = text("state") == "refused";
+    let what = format!("hook {}", text("name"));
+    let mut detail = format!("{} at {}{note}", text("state"), text("place"));
+    for (before, key) in [(": ", "reason"), ("; without it, ", "lost")] {
+        if !text(key).is_empty() {
+            detail.push_str(before);
+            detail.push_str(text(key));
+        }
+    }
+    let needed = HOOKS
+        .iter()
+        .any(|hook| hook.name() == text("name") && hook.need == Need::Needed);
+    let state = match (refused, needed) {
+        (false, _) => State::Good,
+        (true, false) => State::Missing,
+        (true, true) => State::Fatal,
+    };
+    finding(&what, state, detail)
 }
 
 fn finding(what: &str, state: State, detail: impl Into<String>) -> Finding {

@@ -51,7 +51,8 @@ pub(super) fn status(status: &Value) -> String {
          workloads  {}\n\
          verdicts   {} allowed, {} denied, {} shadow (would be denied)\n\
          events     {} numbered in the kernel, {} recorded, {} lost and counted in gaps\n\
-         records    {} written{}\n",
+         records    {} written{}\n\
+         hooks      {}\n{}{}",
         text(status, "state"),
         number("/uptime_seconds"),
         number("/pid"),
@@ -71,7 +72,57 @@ pub(super) fn status(status: &Value) -> String {
         } else {
             ""
         },
+        hook_summary(status),
+        refused_hooks(status),
+        degraded(status),
     )
+}
+
+fn hook_summary(status: &Value) -> String {
+    let mut counts: Vec<(String, usize)> = Vec::new();
+    for hook in list(status, "hooks") {
+        let state = text(hook, "state");
+        match counts.iter_mut().find(|(word, _)| *word == state) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((state, 1)),
+        }
+    }
+    let counts: Vec<String> = counts
+        .into_iter()
+        .map(|(word, count)| format!("{count} {word}"))
+        .collect();
+    counts.join(", ")
+}
+
+fn refused_hooks(status: &Value) -> String {
+    list(status, "hooks")
+        .filter(|hook| hook["state"] == "refused")
+        .map(|hook| {
+            let reason = text(hook, "reason");
+            format!(
+                "           {} refused: {}; without it, {}\n",
+                text(hook, "name"),
+                reason.lines().next().unwrap_or_default(),
+                text(hook, "lost"),
+            )
+        })
+        .collect()
+}
+
+fn degraded(status: &Value) -> String {
+    list(status, "degraded")
+        .map(|policy| {
+            format!(
+                "DEGRADED   {}: {}\n",
+                text(policy, "policy"),
+                text(policy, "why")
+            )
+        })
+        .collect()
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
+    value[key].as_array().into_iter().flatten()
 }
 
 /// `workload list`

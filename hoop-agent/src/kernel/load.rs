@@ -1,17 +1,14 @@
-//! The kernel programs and maps of this build, loaded and attached.
+//! The object of this build: its programs and maps, as the daemon uses them.
 
 use std::{
     io,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::AsFd,
     path::{Path, PathBuf},
 };
 
 use aya::{
-    Ebpf, EbpfError, EbpfLoader, include_bytes_aligned,
+    Btf, Ebpf, EbpfError, EbpfLoader, include_bytes_aligned,
     maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf},
-    programs::{
-        CgroupAttachMode, CgroupSkbAttachType, Program, ProgramError, RawTracePoint, links::FdLink,
-    },
 };
 use aya_obj::generated::{BPF_F_INNER_MAP, bpf_map_type::BPF_MAP_TYPE_ARRAY};
 use hoop_common::{
@@ -25,33 +22,17 @@ use thiserror::Error;
 use zerocopy::IntoBytes;
 
 use super::{
+    attach::{FreshLink, broken_at, load_programs},
     btf::BtfError,
+    hooks::{HOOKS, Hooks},
     mapped::MatcherMap,
-    pins::{PinError, Pins, Target},
+    pins::{PinError, Pins},
     state::StateMap,
     sys,
 };
 
 /// The object that `cargo xtask build-ebpf` made.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/hoop-ebpf.o"));
-
-/// Programs that are attached to every tagged cgroup.
-pub const CGROUP_PROGRAMS: [&str; 6] = [
-    "hoop_connect4",
-    "hoop_connect6",
-    "hoop_sendmsg4",
-    "hoop_sendmsg6",
-    "hoop_egress",
-    "hoop_sock_create",
-];
-
-/// Programs that are attached once, and the tracepoint of each.
-pub const TRACEPOINT_PROGRAMS: [(&str, &str); 4] = [
-    ("hoop_fork", "sched_process_fork"),
-    ("hoop_exec", "sched_process_exec"),
-    ("hoop_exit", "sched_process_exit"),
-    ("hoop_cgroup_move", "cgroup_attach_task"),
-];
 
 const PINNED_MAPS: [&str; 11] = [
     "EVENTS",
@@ -66,9 +47,6 @@ const PINNED_MAPS: [&str; 11] = [
     "TABLES",
     "WORKLOADS",
 ];
-
-/// Lines of the verifier's log that an error shows.
-const VERIFIER_LINES: usize = 12;
 
 /// `BPF_NOEXIST` of `include/uapi/linux/bpf.h`: insert only.
 const BPF_NOEXIST: u64 = 1;
@@ -136,9 +114,12 @@ impl LoadError {
 
 /// Loaded programs and their maps.
 pub struct Kernel {
-    ebpf: Ebpf,
-    pins: Pins,
-    generation: u64,
+    pub(super) ebpf: Ebpf,
+    pub(super) pins: Pins,
+    pub(super) generation: u64,
+    /// Links of the node's programs until [`Kernel::take_over_node`] pins them.
+    pub(super) fresh: Vec<FreshLink>,
+    hooks: Hooks,
     /// See `STATE` in the kernel programs' `maps.rs`.
     pub state: StateMap,
     /// `WORKLOADS`
@@ -184,14 +165,25 @@ pub struct Pod<T>(pub T);
 // SAFETY: the shared structs are made of integers without padding (`zerocopy::IntoBytes`).
 unsafe impl<T: Copy + IntoBytes + 'static> aya::Pod for Pod<T> {}
 
+/// What became of every program on this kernel, by loading the object apart from any daemon. The
+/// programs are gone when this returns.
+///
+/// # Errors
+///
+/// When the maps cannot be made.
+pub fn trial(offsets: &Offsets) -> Result<Hooks, LoadError> {
+    Ok(load_object(None, offsets, 0, 0)?.hooks)
+}
+
 impl Kernel {
-    /// Loads the programs. Maps that are pinned already are adopted with what is in them.
+    /// Loads the programs and attaches those of the node, which stay silent until
+    /// [`Kernel::take_over_node`]. Maps that are pinned already are adopted with what is in them.
     /// `log_level` is one of aya-log's levels, or 0 for none: then the kernel removes every log
     /// statement when it verifies the programs.
     ///
     /// # Errors
     ///
-    /// When the kernel refuses something; nothing is attached then.
+    /// When the kernel refuses something that is needed; nothing stays attached then.
     pub fn load(
         pins: Pins,
         offsets: &Offsets,
@@ -200,22 +192,22 @@ impl Kernel {
         for path in pins.links() {
             sys::open_pinned(&path).map_err(|error| broken_at(&path, &error))?;
         }
-        let generation = generation();
-        let mut loader = EbpfLoader::new();
-        loader
-            .override_global("OFFSETS", offsets.as_bytes(), true)
-            .override_global("GENERATION", &generation, true)
-            .override_global(aya_log::LEVEL, &log_level, false);
         for name in PINNED_MAPS {
             check_pin(&pins.map(name))?;
-            loader.map_pin_path(name, pins.map(name));
         }
-        let mut ebpf = loader
-            .load(OBJECT)
-            .map_err(|error| LoadError::Object(Box::new(error)))?;
-        for (name, program) in ebpf.programs_mut() {
-            load_program(name, program)?;
+        let generation = generation();
+        let loaded = load_object(Some(&pins), offsets, generation, log_level)?;
+        if let Some((hook, reason)) = loaded.hooks.missing() {
+            return Err(LoadError::Program {
+                name: hook.program.to_owned(),
+                reason: reason.to_owned(),
+            });
         }
+        let Loaded {
+            mut ebpf,
+            hooks,
+            fresh,
+        } = loaded;
 
         let state = StateMap::new(map_data(&ebpf, "STATE")?.fd().as_fd())
             .map_err(|source| broken(&pins, "STATE", &source.to_string()))?;
@@ -233,6 +225,8 @@ impl Kernel {
             ebpf,
             pins,
             generation,
+            fresh,
+            hooks,
         };
         let mut kernel = kernel;
         let map_id = match kernel.ebpf.map("NUMBERED") {
@@ -266,54 +260,10 @@ impl Kernel {
         &self.pins
     }
 
-    /// Attaches the process programs and silences those of an earlier daemon.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel refuses; what was attached before stays.
-    pub fn attach_node(&mut self) -> Result<(), LoadError> {
-        let mut fresh = Vec::new();
-        for (name, tracepoint) in TRACEPOINT_PROGRAMS {
-            let program: &mut RawTracePoint = program(&mut self.ebpf, name)?;
-            let link = program
-                .attach(tracepoint)
-                .and_then(|id| program.take_link(id))
-                .map_err(|error| attach_error(name, tracepoint, &error))?;
-            fresh.push((name, FdLink::from(link)));
-        }
-        // From here the new load reports and the old one does not.
-        self.state.set_generation(self.generation);
-        self.pins.release(Target::Node)?;
-        self.pins.prepare(Target::Node)?;
-        for (name, link) in fresh {
-            self.pin(link, Target::Node, name)?;
-        }
-        Ok(())
-    }
-
-    /// Attaches the cgroup programs to a tagged cgroup. Links of an earlier daemon are kept and
-    /// get the new program in one step each.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel refuses. The caller detaches then.
-    pub fn attach_cgroup(&mut self, id: u64, cgroup: BorrowedFd<'_>) -> Result<(), LoadError> {
-        let target = Target::Cgroup(id);
-        self.pins.prepare(target)?;
-        for name in CGROUP_PROGRAMS {
-            let path = self.pins.link(target, name);
-            if path.exists() {
-                let link = sys::open_pinned(&path).map_err(|error| broken_at(&path, &error))?;
-                let new = self.program_fd(name)?;
-                sys::update_link(link.as_fd(), new).map_err(|error| broken_at(&path, &error))?;
-                continue;
-            }
-            let link = self
-                .attach_program(name, cgroup)
-                .map_err(|error| attach_error(name, &format!("the cgroup with id {id}"), &error))?;
-            self.pin(link, target, name)?;
-        }
-        Ok(())
+    /// What became of every program.
+    #[must_use]
+    pub fn hooks(&self) -> &Hooks {
+        &self.hooks
     }
 
     /// Enters a tagged cgroup, with its policy in both banks.
@@ -372,56 +322,6 @@ impl Kernel {
         // A full map is no error: the process is still found by its cgroup.
         let _ = self.processes.insert(tgid, Pod(entry), BPF_NOEXIST);
     }
-
-    /// Takes the cgroup programs off a cgroup.
-    ///
-    /// # Errors
-    ///
-    /// When a pin cannot be removed.
-    pub fn detach_cgroup(&self, id: u64) -> Result<(), LoadError> {
-        Ok(self.pins.release(Target::Cgroup(id))?)
-    }
-
-    fn attach_program(
-        &mut self,
-        name: &str,
-        cgroup: BorrowedFd<'_>,
-    ) -> Result<FdLink, ProgramError> {
-        // The kernel treats every cgroup link as BPF_F_ALLOW_MULTI and refuses the flag itself.
-        let mode = CgroupAttachMode::Single;
-        match self.ebpf.program_mut(name) {
-            Some(Program::CgroupSockAddr(program)) => {
-                let id = program.attach(cgroup, mode)?;
-                fd_link(program.take_link(id)?)
-            }
-            Some(Program::CgroupSkb(program)) => {
-                let id = program.attach(cgroup, CgroupSkbAttachType::Egress, mode)?;
-                fd_link(program.take_link(id)?)
-            }
-            Some(Program::CgroupSock(program)) => {
-                let id = program.attach(cgroup, mode)?;
-                fd_link(program.take_link(id)?)
-            }
-            _ => Err(ProgramError::UnexpectedProgramType),
-        }
-    }
-
-    fn program_fd(&self, name: &str) -> Result<BorrowedFd<'_>, LoadError> {
-        self.ebpf
-            .program(name)
-            .ok_or(ProgramError::UnexpectedProgramType)
-            .and_then(Program::fd)
-            .map(AsFd::as_fd)
-            .map_err(|error| program_error(name, &error))
-    }
-
-    fn pin(&self, link: FdLink, target: Target, name: &str) -> Result<(), LoadError> {
-        let path = self.pins.link(target, name);
-        // The pin keeps the link; our own descriptor may close.
-        link.pin(&path)
-            .map(drop)
-            .map_err(|error| broken_at(&path, &error))
-    }
 }
 
 impl EventSource {
@@ -474,34 +374,43 @@ fn generation() -> u64 {
     })
 }
 
-fn load_program(name: &str, program: &mut Program) -> Result<(), LoadError> {
-    match program {
-        Program::CgroupSockAddr(program) => program.load(),
-        Program::CgroupSkb(program) => program.load(),
-        Program::CgroupSock(program) => program.load(),
-        Program::RawTracePoint(program) => program.load(),
-        _ => Err(ProgramError::UnexpectedProgramType),
+/// The object, loaded.
+struct Loaded {
+    ebpf: Ebpf,
+    hooks: Hooks,
+    fresh: Vec<FreshLink>,
+}
+
+/// Loads the object with the maps that are pinned, or with maps of its own.
+fn load_object(
+    pins: Option<&Pins>,
+    offsets: &Offsets,
+    generation: u64,
+    log_level: u8,
+) -> Result<Loaded, LoadError> {
+    let object = |error: EbpfError| LoadError::Object(Box::new(error));
+    let btf = Btf::from_sys_fs().map_err(|error| object(error.into()))?;
+    let mut loader = EbpfLoader::new();
+    loader
+        .btf(Some(&btf))
+        .override_global("OFFSETS", offsets.as_bytes(), true)
+        .override_global("GENERATION", &generation, true)
+        .override_global(aya_log::LEVEL, &log_level, false);
+    for (name, pins) in PINNED_MAPS.into_iter().zip(pins.into_iter().cycle()) {
+        loader.map_pin_path(name, pins.map(name));
     }
-    .map_err(|error| program_error(name, &error))
-}
-
-fn program<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut T, LoadError>
-where
-    &'a mut T: TryFrom<&'a mut Program, Error = ProgramError>,
-{
-    ebpf.program_mut(name)
-        .ok_or(ProgramError::UnexpectedProgramType)
-        .and_then(TryInto::try_into)
-        .map_err(|error| program_error(name, &error))
-}
-
-fn fd_link<L>(link: L) -> Result<FdLink, ProgramError>
-where
-    L: TryInto<FdLink>,
-{
-    // Only a kernel before 5.7 attaches without a link.
-    link.try_into()
-        .map_err(|_| ProgramError::UnexpectedProgramType)
+    let mut ebpf = loader.load(OBJECT).map_err(object)?;
+    if let Some((name, _)) = ebpf
+        .programs()
+        .find(|(name, _)| HOOKS.iter().all(|hook| hook.program != *name))
+    {
+        return Err(LoadError::Program {
+            name: name.to_owned(),
+            reason: "it is not in the table of hooks".to_owned(),
+        });
+    }
+    let (hooks, fresh) = load_programs(&mut ebpf, &btf);
+    Ok(Loaded { ebpf, hooks, fresh })
 }
 
 fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<T, LoadError> {
@@ -542,55 +451,6 @@ fn broken(pins: &Pins, name: &str, reason: &str) -> LoadError {
         path: pins.map(name),
         reason: reason.to_owned(),
     }
-}
-
-fn broken_at(path: &Path, error: &dyn std::error::Error) -> LoadError {
-    LoadError::BrokenPin {
-        path: path.to_owned(),
-        reason: chain(error),
-    }
-}
-
-fn attach_error(name: &str, target: &str, error: &ProgramError) -> LoadError {
-    LoadError::Attach {
-        name: name.to_owned(),
-        target: target.to_owned(),
-        source: io::Error::other(chain(error)),
-    }
-}
-
-fn program_error(name: &str, error: &ProgramError) -> LoadError {
-    let reason = match error {
-        ProgramError::LoadError {
-            io_error,
-            verifier_log,
-        } => {
-            let log = verifier_log.to_string();
-            let lines: Vec<&str> = log.lines().collect();
-            let tail = lines[lines.len().saturating_sub(VERIFIER_LINES)..].join("\n  ");
-            format!("{io_error}\n  {tail}")
-        }
-        other => chain(other),
-    };
-    LoadError::Program {
-        name: name.to_owned(),
-        reason,
-    }
-}
-
-/// An error with everything that caused it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// Makes a table for one epoch and fills it.

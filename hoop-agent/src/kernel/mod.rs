@@ -1,6 +1,8 @@
 //! What touches the kernel: type information, loading, pins, and netlink.
 
+mod attach;
 pub mod btf;
+pub mod hooks;
 pub mod load;
 pub mod mapped;
 pub mod netns;
@@ -10,3 +12,4 @@ pub mod probe;
 pub mod sock_diag;
 pub mod state;
 mod sys;
+mod tracefs;

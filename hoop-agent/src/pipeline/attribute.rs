@@ -80,6 +80,7 @@ pub fn lifecycle(kind: Kind, activity: &str, subject: String, detail: String) ->
             activity: activity.to_owned(),
             subject,
             detail,
+            hooks: Vec::new(),
         })),
         ..Record::default()
     }

@@ -73,7 +73,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event<'_>, Malformed> {
         EventKind::Net => {
             let fixed = whole::<NetEvent>(bytes)?;
             let hook = hook(fixed.hook, |hook| {
-                !matches!(hook, Hook::SockCreate | Hook::Exec)
+                hook != Hook::Exec && !hook.judges_sockets()
             })?;
             let verdict = verdict(fixed.verdict)?;
             let enforcement = match (verdict, hook) {
@@ -92,12 +92,9 @@ pub fn decode(bytes: &[u8]) -> Result<Event<'_>, Malformed> {
             let fixed = whole::<SocketEvent>(bytes)?;
             let verdict = verdict(fixed.verdict)?;
             let judgement = Judgement {
-                hook: hook(fixed.hook, |hook| hook == Hook::SockCreate)?,
+                hook: hook(fixed.hook, Hook::judges_sockets)?,
                 verdict,
-                enforcement: match verdict {
-                    Verdict::Deny => Enforcement::Refused,
-                    _ => Enforcement::None,
-                },
+                enforcement: enforcement(fixed.enforcement)?,
             };
             Event::Socket(Socket { fixed, judgement })
         }
@@ -112,8 +109,7 @@ fn exec(bytes: &[u8]) -> Result<Exec<'_>, Malformed> {
     let judgement = Judgement {
         hook: hook(fixed.hook, |hook| hook == Hook::Exec)?,
         verdict: verdict(fixed.verdict)?,
-        enforcement: Enforcement::from_number(fixed.enforcement)
-            .ok_or(Malformed::Enforcement(fixed.enforcement))?,
+        enforcement: enforcement(fixed.enforcement)?,
     };
     Ok(Exec {
         fixed,
@@ -132,6 +128,10 @@ fn hook(number: u8, reports: fn(Hook) -> bool) -> Result<Hook, Malformed> {
 
 fn verdict(number: u8) -> Result<Verdict, Malformed> {
     Verdict::from_number(number).ok_or(Malformed::Verdict(number))
+}
+
+fn enforcement(number: u8) -> Result<Enforcement, Malformed> {
+    Enforcement::from_number(number).ok_or(Malformed::Enforcement(number))
 }
 
 /// The fixed part at the front, and what follows it.

@@ -173,7 +173,7 @@ pub(super) fn socket(sequence: u64) -> SocketEvent {
         hook: Hook::SockCreate as u8,
         verdict: Verdict::Allow as u8,
         mode: Mode::Enforce as u8,
-        reserved: 0,
+        enforcement: 0,
     }
 }
 

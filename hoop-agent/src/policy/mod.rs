@@ -14,6 +14,7 @@ mod fields;
 pub mod install;
 mod load;
 pub mod model;
+pub mod needs;
 pub mod show;
 mod source;
 mod sweep;

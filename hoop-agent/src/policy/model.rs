@@ -52,8 +52,8 @@ pub struct Policy {
     pub exec: Exec,
     /// Bit set of [`SocketKind::bit`]: which kinds of socket its workloads may open.
     pub sockets: u32,
-    /// Whether the file states `sockets`; if not, [`DEFAULT_SOCKETS`] holds.
-    pub sockets_stated: bool,
+    /// Where the file states `sockets`; if it does not, [`DEFAULT_SOCKETS`] holds.
+    pub sockets_stated: Option<Position>,
     /// Whether it may be installed on a kernel that cannot enforce all of it.
     pub allow_degraded: bool,
     /// The file it was read from.
@@ -208,12 +208,11 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// Kinds of socket that a policy allows when it does not state `sockets`: TCP, UDP, Unix and
-/// netlink (which the C library needs to list addresses).
-pub const DEFAULT_SOCKETS: u32 = SocketKind::Tcp.bit()
-    | SocketKind::Udp.bit()
-    | SocketKind::Unix.bit()
-    | SocketKind::Netlink.bit();
+/// Kinds of socket that a policy allows when it does not state `sockets`: TCP, UDP and Unix. The
+/// netlink that ordinary programs need is always allowed
+/// ([`SocketKind::is_common_netlink`]).
+pub const DEFAULT_SOCKETS: u32 =
+    SocketKind::Tcp.bit() | SocketKind::Udp.bit() | SocketKind::Unix.bit();
 
 /// Every kind of socket, as a bit set.
 pub const ALL_SOCKETS: u32 = (1 << SocketKind::ALL.len()) - 1;

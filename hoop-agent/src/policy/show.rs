@@ -44,7 +44,7 @@ impl fmt::Display for Show<'_> {
         } else {
             sockets.join(", ")
         };
-        let stated = if policy.sockets_stated {
+        let stated = if policy.sockets_stated.is_some() {
             ""
         } else {
             " (not stated)"

@@ -202,7 +202,7 @@ impl Reader<'_> {
             egress: egress?,
             exec: exec?,
             sockets: sockets.unwrap_or(DEFAULT_SOCKETS),
-            sockets_stated: sockets.is_some(),
+            sockets_stated: spec.get("sockets").map(|node| node.position),
             allow_degraded: allow_degraded.unwrap_or(false),
             file: self.path.to_owned(),
             position,

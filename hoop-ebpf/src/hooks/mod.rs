@@ -4,16 +4,21 @@ pub mod cgroup_move;
 pub mod connect4;
 pub mod connect6;
 pub mod egress;
+pub mod enter_socket;
 pub mod exec;
 pub mod exit;
 pub mod fork;
 pub mod sendmsg4;
 pub mod sendmsg6;
 pub mod sock_create;
+pub mod socket_create;
 
 /// Return values of cgroup programs.
 const DENY: i32 = 0;
 const PASS: i32 = 1;
+
+/// `EPERM` of `include/uapi/asm-generic/errno-base.h`; LSM programs return it negated.
+const EPERM: i32 = 1;
 
 /// What a decision means to the kernel.
 #[inline(always)]

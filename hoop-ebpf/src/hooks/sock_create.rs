@@ -42,7 +42,7 @@ fn try_sock_create(sock: *mut bpf_sock) -> Option<Decision> {
             hook: Hook::SockCreate as u8,
             verdict: decision.verdict as u8,
             mode: decision.mode,
-            reserved: 0,
+            enforcement: decision.enforce_by_answer() as u8,
         };
         emit::send(&event, decision.priority());
     }

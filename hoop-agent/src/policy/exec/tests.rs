@@ -266,7 +266,7 @@ fn policy() -> Policy {
         )
         .unwrap(),
         sockets: 0,
-        sockets_stated: true,
+        sockets_stated: None,
         allow_degraded: false,
         file: "policy.yaml".into(),
         position: Position::default(),
