@@ -2,6 +2,8 @@
 
 mod control_calls;
 pub mod enforcer;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod names;
 mod policy_watch;
 pub mod recorder;

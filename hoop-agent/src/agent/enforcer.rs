@@ -293,8 +293,7 @@ impl Enforcer {
             .and_then(|()| {
                 self.set_levels();
                 Ok(self.kernel.attach_cgroup(id, cgroup.as_fd())?)
-            })
-            .and_then(|()| self.save(&self.workloads.clone()));
+            });
         if let Err(error) = attached {
             self.forget(id)?;
             return Err(error).with_context(|| format!("{path} could not be tagged"));
@@ -303,6 +302,12 @@ impl Enforcer {
         let policy = &self.policies[index];
         let detail = format!("policy {}, mode {}", policy.name, mode_name(policy.mode));
         recorder.record(self.lifecycle_of(id, "tagged", detail));
+        // On a full disk it is governed all the same. Until something is saved again, the next
+        // daemon would not know its name.
+        if let Err(error) = self.save(&self.workloads.clone()) {
+            tracing::error!(error = %format!("{error:#}"), cgroup = %path, "not saved");
+            recorder.record(self.lifecycle_of(id, "degraded", format!("not saved: {error:#}")));
+        }
         Ok(id)
     }
 

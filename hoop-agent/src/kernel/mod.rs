@@ -1,6 +1,8 @@
 //! What touches the kernel: type information, loading, pins, and netlink.
 
 pub mod btf;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod load;
 pub mod mapped;
 pub mod netns;
