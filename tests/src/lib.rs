@@ -12,6 +12,7 @@ pub mod cgroup;
 pub mod daemon;
 pub mod disk;
 pub mod far;
+pub mod guest;
 pub mod lab;
 pub mod long;
 pub mod namespace;

@@ -36,7 +36,7 @@ pub fn events(data: &[u8]) {
         },
         0,
     ));
-    let context = Context {
+    let mut context = Context {
         directory: &Names,
         offset: ClockOffset::default(),
     };
@@ -58,6 +58,8 @@ pub fn events(data: &[u8]) {
             }
             _ => {
                 let (counters, now) = (kernel.counters(), kernel.now());
+                // The wall clock may be set to anything.
+                context.offset.0 = i64::from(kernel.next().cast_signed()) << 56;
                 pipeline.settle(&counters, now, &context, &mut |it| records.take(&it));
             }
         }
