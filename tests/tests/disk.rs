@@ -71,7 +71,10 @@ fn in_a_directory_that_cannot_be_written_the_daemon_goes_on() {
     let records = daemon.settled();
     assert_each_is_counted(&daemon.kept(), count(&daemon, "numbered"));
     let degraded = |it: &&Record| {
-        it.activity() == "degraded" && it.text("lifecycle.detail").contains("not saved")
+        it.activity() == "degraded"
+            && it
+                .text("lifecycle.detail")
+                .contains("workloads are not saved")
     };
     assert!(records.iter().any(|record| degraded(&record)), "it is said");
     daemon.kill();

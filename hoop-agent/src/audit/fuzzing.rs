@@ -32,7 +32,7 @@ pub fn log(data: &[u8]) {
         .expect("whole lines stay");
     let lines: Vec<u64> = appended
         .split_inclusive(|&byte| byte == b'\n')
-        .map(|line| number(line).expect("a record of ours"))
+        .map(given)
         .collect();
     let repaired = usize::from(kept < current.len());
     assert_eq!(lines.len(), repaired + numbers.len());
@@ -43,6 +43,12 @@ pub fn log(data: &[u8]) {
         .rev()
         .find_map(number);
     assert!(before.is_none_or(|before| before < lines[0]));
+}
+
+/// The number of a line of ours, also where it is beyond all that counts as one.
+fn given(line: &[u8]) -> u64 {
+    let record: serde_json::Value = serde_json::from_slice(line).expect("a record of ours");
+    record["number"].as_u64().expect("it has a number")
 }
 
 /// Opens the log and adds a record; its number.
