@@ -2,6 +2,8 @@
 
 mod control_calls;
 pub mod enforcer;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod hooks;
 mod names;
 mod policy_watch;

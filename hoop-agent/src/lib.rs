@@ -7,6 +7,8 @@ pub mod clock;
 pub mod config;
 pub mod control;
 mod eintr;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod kernel;
 pub mod pipeline;
 pub mod policy;

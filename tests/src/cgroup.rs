@@ -1,9 +1,14 @@
 //! Cgroups that a test makes and removes.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::wait;
 
@@ -14,6 +19,18 @@ pub struct Cgroup {
     directory: PathBuf,
     path: String,
 }
+
+/// Cgroups below each other, of which the deepest is open. Dropping it kills what is inside and
+/// removes them.
+#[derive(Debug)]
+pub struct Nest {
+    top: PathBuf,
+    deepest: OwnedFd,
+    depth: u32,
+}
+
+/// The name of each.
+const NESTED: &str = "n";
 
 impl Cgroup {
     /// Makes the cgroup `path`, which starts with `/` and is relative to the cgroup v2 mount.
@@ -38,6 +55,30 @@ impl Cgroup {
     #[must_use]
     pub fn child(&self, name: &str) -> Self {
         Self::create(&format!("{}/{name}", self.path)).expect("a cgroup below")
+    }
+
+    /// Makes so many cgroups below this one, each in the one before: deeper than any path reaches.
+    ///
+    /// # Panics
+    ///
+    /// When the kernel refuses.
+    #[must_use]
+    pub fn nest(&self, depth: u32) -> Nest {
+        let deepest = File::open(&self.directory)
+            .expect("the cgroup exists")
+            .into();
+        let mut nest = Nest {
+            top: self.directory.clone(),
+            deepest,
+            depth: 0,
+        };
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        for _ in 0..depth {
+            mkdirat(&nest.deepest, NESTED, Mode::from_bits_truncate(0o755)).expect("mkdir");
+            nest.depth += 1;
+            nest.deepest = openat(&nest.deepest, NESTED, flags, Mode::empty()).expect("open");
+        }
+        nest
     }
 
     /// Path relative to the cgroup v2 mount, as policies and records name it.
@@ -88,6 +129,45 @@ impl Cgroup {
                     nix::sys::signal::Signal::SIGKILL,
                 );
             }
+        }
+    }
+}
+
+impl Nest {
+    /// Moves a process into the deepest.
+    ///
+    /// # Panics
+    ///
+    /// When the kernel refuses.
+    pub fn adopt(&self, pid: u32) {
+        let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+        let procs = openat(&self.deepest, "cgroup.procs", flags, Mode::empty());
+        let mut procs = File::from(procs.expect("cgroup.procs"));
+        procs
+            .write_all(pid.to_string().as_bytes())
+            .expect("move a process");
+    }
+}
+
+impl Drop for Nest {
+    fn drop(&mut self) {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let gone = wait::within(wait::patience(), || {
+            let _ = fs::write(self.top.join("cgroup.kill"), "1");
+            while self.depth > 0 {
+                let above = openat(&self.deepest, "..", flags, Mode::empty()).ok()?;
+                unlinkat(&above, NESTED, UnlinkatFlags::RemoveDir).ok()?;
+                self.deepest = above;
+                self.depth -= 1;
+            }
+            Some(())
+        });
+        if gone.is_none() {
+            eprintln!(
+                "left behind: {} cgroups below {}",
+                self.depth,
+                self.top.display()
+            );
         }
     }
 }

@@ -56,6 +56,20 @@ impl<'lab> Daemon<'lab> {
     /// When it does not come up.
     #[must_use]
     pub fn start_with(lab: &'lab Lab, log_level: &str) -> Self {
+        Self::launch(lab, &program(), log_level)
+    }
+
+    /// Like [`Daemon::start_again`], with another build of the daemon.
+    ///
+    /// # Panics
+    ///
+    /// When it does not come up.
+    #[must_use]
+    pub fn start_build(lab: &'lab Lab, program: &Path) -> Self {
+        Self::launch(lab, program, "info")
+    }
+
+    fn launch(lab: &'lab Lab, program: &Path, log_level: &str) -> Self {
         let start = (0..)
             .find(|&start| !output(lab, start).0.exists())
             .expect("a free name");
@@ -67,14 +81,14 @@ impl<'lab> Daemon<'lab> {
             .expect("a time limit");
 
         let (stdout, stderr) = output(lab, start);
-        let child = run_command(lab)
+        let child = run_command_of(lab, program)
             .env("NOTIFY_SOCKET", &notify)
             .args(["--log-level", log_level])
             .stdin(Stdio::null())
             .stdout(File::create(stdout).expect("a file for records"))
             .stderr(File::create(stderr).expect("a file for diagnostics"))
             .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}", program().display()));
+            .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
         let mut daemon = Self {
             lab,
             child: Some(child),
@@ -125,6 +139,42 @@ impl<'lab> Daemon<'lab> {
     /// When it does not run.
     pub fn kill(&mut self) -> ExitStatus {
         self.end(Signal::SIGKILL)
+    }
+
+    /// Stops the daemon with SIGSTOP: it lives, and does nothing.
+    ///
+    /// # Panics
+    ///
+    /// When it does not run.
+    pub fn pause(&self) {
+        signal(self.pid(), Signal::SIGSTOP);
+    }
+
+    /// Lets a paused daemon go on.
+    ///
+    /// # Panics
+    ///
+    /// When it does not run.
+    pub fn resume(&self) {
+        signal(self.pid(), Signal::SIGCONT);
+    }
+
+    /// The most memory that it has had resident, in KiB.
+    ///
+    /// # Panics
+    ///
+    /// When it does not run.
+    #[must_use]
+    pub fn peak_resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.expect("the daemon runs");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let number = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
+        number
+            .expect("VmHWM in kB")
+            .trim()
+            .parse()
+            .expect("a number")
     }
 
     /// Sends SIGHUP: read the policy again.
@@ -290,6 +340,19 @@ impl<'lab> Daemon<'lab> {
         ]);
     }
 
+    /// Waits until the daemon has tagged a workload that one of its patterns matches.
+    ///
+    /// # Panics
+    ///
+    /// When it does not.
+    #[track_caller]
+    pub fn wait_for_tag(&self, workload: &Workload<'_>) {
+        wait::until("the tag", || {
+            let listed = self.json(&["workload", "list"]).to_string();
+            listed.contains(workload.cgroup.path()).then_some(())
+        });
+    }
+
     /// Takes a workload's tag away.
     ///
     /// # Panics
@@ -453,10 +516,62 @@ pub fn read_records(path: &Path) -> Vec<Record> {
         .collect()
 }
 
+/// A build of the daemon whose layout of maps and events has another name than that of
+/// [`program`]: neither adopts the pins of the other.
+///
+/// # Panics
+///
+/// When the program does not hold its layout's name in one place.
+#[must_use]
+pub fn other_layout(lab: &Lab) -> PathBuf {
+    let mut bytes = fs::read(program()).expect("the daemon's program");
+    let layout = hoop_agent::kernel::pins::LAYOUT.as_bytes();
+    let mut found = 0;
+    let mut at = 0;
+    while let Some(offset) = bytes[at..]
+        .windows(layout.len())
+        .position(|window| window == layout)
+    {
+        bytes[at + offset..][..layout.len()].reverse();
+        at += offset + layout.len();
+        found += 1;
+    }
+    assert!(found > 0, "the program and the tests are of one source");
+    let other = lab.directory().join("hoop-agent-of-another-layout");
+    fs::write(&other, bytes).expect("write a program");
+    let permissions = fs::metadata(program()).expect("the program").permissions();
+    fs::set_permissions(&other, permissions).expect("let it be run");
+    other
+}
+
+/// Starts a build of the daemon, and kills it so long afterwards.
+///
+/// # Panics
+///
+/// When it does not start, or has ended before.
+pub fn start_and_kill(lab: &Lab, program: &Path, after: Duration) {
+    let mut child = run_command_of(lab, program)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+    // The moment is what the test is about.
+    std::thread::sleep(after);
+    let ended = child.try_wait();
+    child.kill().expect("kill the daemon");
+    child.wait().expect("wait for the daemon");
+    assert_eq!(ended.expect("wait for the daemon"), None, "it ended itself");
+}
+
 /// `hoop-agent run` for this lab, to be started by hand.
 #[must_use]
 pub fn run_command(lab: &Lab) -> Command {
-    let mut command = Command::new(program());
+    run_command_of(lab, &program())
+}
+
+fn run_command_of(lab: &Lab, program: &Path) -> Command {
+    let mut command = Command::new(program);
     command
         .arg("run")
         .arg("--policy")

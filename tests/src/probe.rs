@@ -148,6 +148,16 @@ pub enum Act {
         /// How many connects in each.
         each: u32,
     },
+    /// Do the same over and over until there is a file `until`. Answers with how often; the text has
+    /// a line for each outcome, `ok VALUE` or the name of the error, and how often that came of it.
+    Repeat {
+        /// What to do.
+        act: Box<Act>,
+        /// How often a second, as far as that goes.
+        per_second: u32,
+        /// What ends it.
+        until: PathBuf,
+    },
     /// Aim at each destination, on a socket of its own. Answers with the errno of each attempt, or
     /// 0, separated by spaces.
     Aim {

@@ -7,6 +7,7 @@ mod build;
 mod build_ebpf;
 mod demo;
 mod deny;
+mod fuzz;
 mod libtest;
 mod lint;
 mod paths;
@@ -41,6 +42,8 @@ enum Command {
     Demo(demo::Args),
     /// Check formatting, clippy for the host and for BPF, licences and sources.
     Lint,
+    /// Fuzz every decoder of the kernel's bytes and every parser of files.
+    Fuzz(fuzz::Args),
     /// Measure what being governed costs, as ratios of paired runs.
     Bench(bench::Args),
     /// Lint, then run every test, those that need root and the kernel included.
@@ -68,6 +71,7 @@ fn dispatch(command: Command) -> Result<bool> {
         Command::BuildEbpf => build_ebpf::run().map(drop)?,
         Command::Demo(args) => return demo::run(&args),
         Command::Bench(args) => bench::run(&args)?,
+        Command::Fuzz(args) => return fuzz::run(&args),
         Command::Lint => lint::run()?,
         Command::Test(args) => return test::run(&args),
         Command::Vm(args) => return vm::run(&args),

@@ -1,5 +1,5 @@
-//! `cargo xtask test`: lint, the host's unit tests, the tests that need root and the kernel, and
-//! if asked some of those in a guest with another kernel.
+//! `cargo xtask test`: lint, the host's unit tests, fuzzing, the tests that need root and the kernel,
+//! and if asked some of those in a guest with another kernel.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 
 use crate::binaries::{self, KERNEL_TESTS};
 use crate::libtest::{self, Tally};
-use crate::{build_ebpf, lint, run, setup, vm};
+use crate::{build_ebpf, fuzz, lint, run, setup, vm};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -20,7 +20,10 @@ pub(crate) struct Args {
     /// Leave out formatting, clippy and the check of dependencies.
     #[arg(long)]
     no_lint: bool,
-    /// Run also the long tests, which are marked `#[ignore]`.
+    /// Leave out fuzzing.
+    #[arg(long)]
+    no_fuzz: bool,
+    /// Run also the long tests, which are marked `#[ignore]`, and the others in their long form.
     #[arg(long)]
     long: bool,
     /// Run only tests whose name contains one of these.
@@ -46,6 +49,9 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         );
     }
     or_failure(&mut tally, "unit tests", unit_tests(args));
+    if !args.no_fuzz && args.filter.is_empty() {
+        or_failure(&mut tally, "fuzzing", fuzz::all(&[], fuzz::SHORT_SECONDS));
+    }
     if args.no_kernel {
         println!("left out, as --no-kernel asks: the kernel tests (package {KERNEL_TESTS})");
     } else {
@@ -104,6 +110,7 @@ fn kernel_tests(args: &Args) -> Result<Tally> {
         println!("kernel tests: {name}");
         let mut command = binaries::as_root().context("without it, ask for --no-kernel")?;
         command
+            .args(args.long.then_some("HOOP_LONG=1"))
             .arg(&binary.executable)
             // They share one kernel.
             .arg("--test-threads=1")

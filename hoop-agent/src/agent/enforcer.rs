@@ -202,10 +202,11 @@ impl Enforcer {
             if entry.origin == Origin::Pattern || !same {
                 continue;
             }
-            if let Err(error) = self.tag(&path, &entry.policy, entry.origin, recorder) {
+            if let Err(error) = self.govern(&path, &entry.policy, entry.origin, recorder) {
                 tracing::warn!(error = %format!("{error:#}"), cgroup = entry.cgroup, "not tagged again");
             }
         }
+        self.save_or_say(recorder);
     }
 
     /// Releases what an earlier daemon enforced and the policies in force do not name.
@@ -234,6 +235,19 @@ impl Enforcer {
     /// When there is no such policy or cgroup, when the cgroup is in a workload already or holds
     /// one, and when the kernel refuses. Nothing is governed then.
     pub fn tag(
+        &mut self,
+        path: &CgroupPath,
+        policy: &str,
+        origin: Origin,
+        recorder: &Recorder,
+    ) -> Result<u64> {
+        let id = self.govern(path, policy, origin, recorder)?;
+        self.save_or_say(recorder);
+        Ok(id)
+    }
+
+    /// Tags a cgroup without saving it.
+    fn govern(
         &mut self,
         path: &CgroupPath,
         policy: &str,
@@ -293,8 +307,7 @@ impl Enforcer {
             .and_then(|()| {
                 self.set_levels();
                 Ok(self.kernel.attach_cgroup(id, cgroup.as_fd())?)
-            })
-            .and_then(|()| self.save(&self.workloads.clone()));
+            });
         if let Err(error) = attached {
             self.forget(id)?;
             return Err(error).with_context(|| format!("{path} could not be tagged"));
@@ -355,6 +368,9 @@ impl Enforcer {
                 let detail = format!("{error:#}");
                 recorder.record(lifecycle(Kind::Workload, "refused", String::new(), detail));
             }
+        }
+        if !fresh.is_empty() {
+            self.save_or_say(recorder);
         }
         fresh
     }
@@ -469,7 +485,7 @@ impl Enforcer {
             tracing::warn!(cgroup = %path, first = policy.name, other = other.name, "two policies match; the first holds");
         }
         let policy = policy.name.clone();
-        match self.tag(path, &policy, Origin::Pattern, recorder) {
+        match self.govern(path, &policy, Origin::Pattern, recorder) {
             Ok(id) => Ok(Some(id)),
             // It went as fast as it came.
             Err(_) if !self.exists(id, path) => Ok(None),
@@ -510,6 +526,16 @@ impl Enforcer {
                 .collect(),
             rules: Arc::new(self.registry.rules.clone()),
         });
+    }
+
+    /// Saves the workloads. On a full disk they are governed all the same; until something is saved
+    /// again, the next daemon would not know the names of the new ones.
+    fn save_or_say(&mut self, recorder: &Recorder) {
+        if let Err(error) = self.save(&self.workloads.clone()) {
+            let detail = format!("workloads are not saved: {error:#}");
+            tracing::error!("{detail}");
+            recorder.record(lifecycle(Kind::Agent, "degraded", String::new(), detail));
+        }
     }
 
     fn save(&mut self, workloads: &BTreeMap<u64, Tagged>) -> Result<()> {

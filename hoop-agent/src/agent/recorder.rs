@@ -166,7 +166,7 @@ impl Recorder {
         let positions = state_dir.join(POSITIONS);
         let mut start = 0;
         for position in read_positions(&positions, &source.identity()) {
-            start += position.numbered;
+            start = u64::saturating_add(start, position.numbered);
             pipeline.gaps_mut().resume(position);
         }
         let thread = Thread {
@@ -555,14 +555,17 @@ impl From<CpuCounters> for Position {
     }
 }
 
-/// `identity` names the kernel's counters: others count anew.
 fn read_positions(path: &Path, identity: &str) -> Vec<CpuCounters> {
-    let Ok(text) = fs::read(path) else {
-        return Vec::new();
-    };
-    match serde_json::from_slice::<(String, Vec<Position>)>(&text) {
+    fs::read(path).map_or_else(|_| Vec::new(), |text| parse_positions(&text, identity))
+}
+
+/// `identity` names the kernel's counters: others count anew.
+pub(super) fn parse_positions(text: &[u8], identity: &str) -> Vec<CpuCounters> {
+    match serde_json::from_slice::<(String, Vec<Position>)>(text) {
         Ok((saved, positions)) if saved == identity => positions
             .into_iter()
+            // No CPU ever gets that far.
+            .filter(|position| position.numbered <= i64::MAX.cast_unsigned())
             .map(|position| {
                 let mut lost = [0; LossCause::ALL.len()];
                 for (lost, saved) in lost.iter_mut().zip(position.lost) {

@@ -2,7 +2,8 @@
 //! cgroups were tagged by hand.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write as _},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -128,7 +129,8 @@ impl Store {
             .truncate(true)
             .mode(0o600)
             .open(&new)?;
-        serde_json::to_writer(io::BufWriter::new(&mut file), registry)?;
+        // In one piece: half a registry, as on a full disk, is an error and takes nobody's place.
+        file.write_all(&serde_json::to_vec(registry)?)?;
         fs::rename(&new, &self.0)
     }
 }

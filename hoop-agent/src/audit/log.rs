@@ -426,13 +426,15 @@ fn first_number(file: &File) -> io::Result<Option<u64>> {
     Ok(number(&line))
 }
 
-fn number(line: &[u8]) -> Option<u64> {
+/// The number of a record that is a line of ours.
+pub(super) fn number(line: &[u8]) -> Option<u64> {
     #[derive(serde::Deserialize)]
     struct Numbered {
         number: u64,
     }
     let line: Numbered = serde_json::from_slice(line).ok()?;
-    Some(line.number)
+    // No log ever gets that far; a higher number is none of ours.
+    (line.number <= i64::MAX.cast_unsigned()).then_some(line.number)
 }
 
 #[cfg(test)]

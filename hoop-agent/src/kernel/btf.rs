@@ -11,6 +11,10 @@ pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 /// Anonymous structs and unions nest no deeper than this in any kernel.
 const MAX_NESTING: u32 = 16;
 
+/// Members that are looked at for one part of a path: far above what any struct of a kernel holds
+/// with all that is embedded in it.
+const MAX_MEMBERS: u32 = 1 << 16;
+
 /// Why a member's offset is not known.
 #[derive(Debug, Error)]
 pub enum BtfError {
@@ -145,8 +149,9 @@ impl Btf {
         let mut offset = 0;
         let mut parts = path.split('.').peekable();
         while let Some(part) = parts.next() {
-            let (bits, type_id) = self.member(container, part, 0)?;
-            offset += bits / 8;
+            let mut left = MAX_MEMBERS;
+            let (bits, type_id) = self.member(container, part, 0, &mut left)?;
+            offset = u32::checked_add(offset, bits / 8)?;
             if parts.peek().is_some() {
                 container = self.resolve(type_id)?;
             }
@@ -154,8 +159,15 @@ impl Btf {
         Some(offset)
     }
 
-    /// Offset in bits and type of a member.
-    fn member(&self, container: usize, name: &str, nesting: u32) -> Option<(u32, u32)> {
+    /// Offset in bits and type of a member. `left` is how many more may be looked at: what is
+    /// embedded several times is walked several times.
+    fn member(
+        &self,
+        container: usize,
+        name: &str,
+        nesting: u32,
+        left: &mut u32,
+    ) -> Option<(u32, u32)> {
         if nesting > MAX_NESTING {
             return None;
         }
@@ -164,6 +176,7 @@ impl Btf {
             return None;
         }
         for index in 0..found.len {
+            *left = left.checked_sub(1)?;
             let at = found.position + 12 + index * 12;
             let member_name = self.string(read_u32(&self.data, at)?)?;
             let type_id = read_u32(&self.data, at + 4)?;
@@ -178,9 +191,9 @@ impl Btf {
             }
             if member_name.is_empty()
                 && let Some(inner) = self.resolve(type_id)
-                && let Some((inner_bits, inner_type)) = self.member(inner, name, nesting + 1)
+                && let Some((inner_bits, inner_type)) = self.member(inner, name, nesting + 1, left)
             {
-                return Some((bits + inner_bits, inner_type));
+                return Some((bits.checked_add(inner_bits)?, inner_type));
             }
         }
         None

@@ -2,6 +2,8 @@
 
 mod attach;
 pub mod btf;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod hooks;
 pub mod load;
 pub mod mapped;

@@ -377,7 +377,7 @@ fn connected() -> io::Result<OwnedFd> {
 /// `struct nlmsghdr`
 #[repr(C)]
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-struct MessageHeader {
+pub(super) struct MessageHeader {
     length: u32,
     kind: u16,
     flags: u16,
@@ -491,7 +491,7 @@ const _: () = {
 };
 
 /// Splits the first message off: its header, its body, and what follows.
-fn split_message(bytes: &[u8]) -> Result<(MessageHeader, &[u8], &[u8]), SockDiagError> {
+pub(super) fn split_message(bytes: &[u8]) -> Result<(MessageHeader, &[u8], &[u8]), SockDiagError> {
     let (header, _) =
         MessageHeader::read_from_prefix(bytes).map_err(|_| SockDiagError::Malformed)?;
     let length = header.length as usize;
@@ -503,7 +503,7 @@ fn split_message(bytes: &[u8]) -> Result<(MessageHeader, &[u8], &[u8]), SockDiag
 }
 
 /// The error that an `NLMSG_ERROR` or `NLMSG_DONE` begins with; 0 is none.
-fn error_of(body: &[u8]) -> Option<Errno> {
+pub(super) fn error_of(body: &[u8]) -> Option<Errno> {
     match i32::read_from_prefix(body) {
         Ok((0, _)) | Err(_) => None,
         Ok((number, _)) => Some(Errno::from_raw(number.saturating_neg())),
@@ -511,7 +511,7 @@ fn error_of(body: &[u8]) -> Option<Errno> {
 }
 
 /// `None` for what is not a socket of a known family.
-fn parse_socket(body: &[u8], protocol: Protocol) -> Option<Socket> {
+pub(super) fn parse_socket(body: &[u8], protocol: Protocol) -> Option<Socket> {
     let (message, attributes) = Message::read_from_prefix(body).ok()?;
     let family = Family::ALL
         .into_iter()

@@ -10,6 +10,8 @@ pub mod arguments;
 pub mod attribute;
 pub mod decode;
 pub mod event;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod gap;
 pub mod process;
 pub mod render;

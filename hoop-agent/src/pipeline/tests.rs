@@ -12,6 +12,7 @@ struct Bench {
     pipeline: Pipeline,
     names: Names,
     records: Vec<Record>,
+    offset: i64,
 }
 
 impl Bench {
@@ -24,13 +25,14 @@ impl Bench {
             pipeline: Pipeline::new(ProcessTable::new(limits, 0)),
             names: Names::default(),
             records: Vec::new(),
+            offset: OFFSET,
         }
     }
 
     fn ingest(&mut self, bytes: &[u8]) -> &mut Self {
         let context = Context {
             directory: &self.names,
-            offset: ClockOffset(OFFSET),
+            offset: ClockOffset(self.offset),
         };
         self.pipeline
             .ingest(bytes, &context, &mut |record| self.records.push(record));
@@ -40,7 +42,7 @@ impl Bench {
     fn settle(&mut self, numbered: u64, lost: [u64; 2], now_ns: u64) -> &mut Self {
         let context = Context {
             directory: &self.names,
-            offset: ClockOffset(OFFSET),
+            offset: ClockOffset(self.offset),
         };
         let counters = [CpuCounters {
             cpu: 0,
@@ -490,4 +492,24 @@ proptest! {
     fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         Bench::new().ingest(&bytes);
     }
+}
+
+#[test]
+fn a_clock_that_is_set_back_changes_the_wall_time_alone() {
+    const HOUR_NS: i64 = 3_600_000_000_000;
+    let mut bench = Bench::new();
+    bench.ingest(&testing::exec(1, b"/bin/sh", b"/", b"sh\0", 3));
+    let session = bench.session().to_owned();
+    let mut times = Vec::new();
+    for sequence in [2, 3] {
+        bench.ingest(testing::net(sequence).as_bytes());
+        assert_eq!((bench.command_line(), bench.session()), ("sh", &*session));
+        times.push(bench.last().time_dt);
+        bench.offset -= HOUR_NS;
+    }
+    // The events are a nanosecond apart.
+    assert_eq!(times[0] - times[1], HOUR_NS - 1);
+    bench.settle(3, [0; 2], 2_000_000_000_000);
+    assert_eq!(bench.pipeline.stats().recorded, 3);
+    assert_eq!(bench.pipeline.stats().missing, 0);
 }

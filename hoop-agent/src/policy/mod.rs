@@ -11,6 +11,8 @@ mod diagnostic;
 pub mod exec;
 pub mod explain;
 mod fields;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod install;
 mod load;
 pub mod model;

@@ -404,7 +404,7 @@ fn ignore_gone(error: io::Error) -> io::Result<()> {
 }
 
 /// Process ids, one a line. 0 stands for one outside this PID namespace.
-fn numbers(content: &[u8]) -> impl Iterator<Item = u32> {
+pub(super) fn numbers(content: &[u8]) -> impl Iterator<Item = u32> {
     content
         .split(|&byte| byte == b'\n')
         .filter_map(|line| std::str::from_utf8(line).ok()?.parse().ok())
@@ -441,7 +441,7 @@ fn open_by_id(mount: BorrowedFd<'_>, id: u64) -> nix::Result<OwnedFd> {
 }
 
 /// What a mount table says about cgroups.
-struct Mounts {
+pub(super) struct Mounts {
     v2: Vec<PathBuf>,
     v1: bool,
 }
@@ -449,7 +449,7 @@ struct Mounts {
 impl Mounts {
     /// Reads `/proc/PID/mountinfo` (`proc_pid_mountinfo(5)`), on bytes: mount points need not be
     /// UTF-8.
-    fn parse(table: &[u8]) -> Self {
+    pub(super) fn parse(table: &[u8]) -> Self {
         let mut mounts = Self {
             v2: Vec::new(),
             v1: false,

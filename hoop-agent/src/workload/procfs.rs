@@ -183,7 +183,7 @@ impl Executable {
     }
 }
 
-struct Stat {
+pub(super) struct Stat {
     parent: u32,
     start: StartTicks,
 }
@@ -191,7 +191,7 @@ struct Stat {
 impl Stat {
     /// `proc_pid_stat(5)`. The name in parentheses may hold anything, so what follows the last one
     /// counts.
-    fn parse(line: &[u8]) -> Option<Self> {
+    pub(super) fn parse(line: &[u8]) -> Option<Self> {
         let name_end = line.iter().rposition(|&byte| byte == b')')?;
         let rest = std::str::from_utf8(line.get(name_end + 1..)?).ok()?;
         let mut fields = rest.split_ascii_whitespace();
@@ -219,14 +219,14 @@ fn read(process: &Process, name: &str, limit: u64) -> Option<Vec<u8>> {
     Some(content)
 }
 
-fn field<'a>(status: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+pub(super) fn field<'a>(status: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     // A newline in the process's name is escaped here, so a line starts where it seems to.
     status
         .split(|&byte| byte == b'\n')
         .find_map(|line| line.strip_prefix(name))
 }
 
-fn first_two(field: &[u8]) -> Option<[u32; 2]> {
+pub(super) fn first_two(field: &[u8]) -> Option<[u32; 2]> {
     let mut numbers = std::str::from_utf8(field).ok()?.split_ascii_whitespace();
     Some([numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?])
 }
@@ -238,7 +238,7 @@ fn namespace(pid: u32, name: &str) -> Option<u32> {
 
 /// The v2 line of `/proc/PID/cgroup`: `0::PATH`, with ` (deleted)` if the cgroup was removed under
 /// a zombie.
-fn cgroup_v2(content: &[u8]) -> Option<OsString> {
+pub(super) fn cgroup_v2(content: &[u8]) -> Option<OsString> {
     let path = content
         .split(|&byte| byte == b'\n')
         .find_map(|line| line.strip_prefix(b"0::"))?;

@@ -9,9 +9,13 @@ mod raw;
 mod ring;
 mod run;
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, Write as _};
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use hoop_tests::probe::{Act, Done, Outcome};
+use nix::errno::Errno;
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().collect();
@@ -71,6 +75,11 @@ fn perform(act: &Act) -> Outcome {
             processes,
             each,
         } => run::flood(*to, *processes, *each),
+        Act::Repeat {
+            act,
+            per_second,
+            until,
+        } => Ok(repeat(act, *per_second, until)),
         Act::Aim { at } => Ok(aim::each(at)),
         Act::Exit { code } => std::process::exit(*code),
     }
@@ -81,4 +90,29 @@ fn perform(act: &Act) -> Outcome {
         },
         _ => done,
     })
+}
+
+fn repeat(act: &Act, per_second: u32, until: &Path) -> Done {
+    let mut outcomes: BTreeMap<String, i64> = BTreeMap::new();
+    let start = Instant::now();
+    let mut count = 0;
+    while !until.exists() {
+        let outcome = match perform(act) {
+            Ok(done) => format!("ok {}", done.value),
+            Err(failure) => format!("{:?}", Errno::from_raw(failure.errno)),
+        };
+        *outcomes.entry(outcome).or_default() += 1;
+        count += 1;
+        // The pace is the point of it; who is behind does not rest.
+        let due = Duration::from_secs(1) * count / per_second;
+        std::thread::sleep(due.saturating_sub(start.elapsed()));
+    }
+    let lines = outcomes
+        .iter()
+        .map(|(outcome, times)| format!("{outcome} {times}\n"));
+    Done {
+        value: count.into(),
+        text: lines.collect(),
+        ..Done::default()
+    }
 }

@@ -1,0 +1,36 @@
+//! Fuzzing what the daemon reads of an earlier one, and of its callers.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{recorder::parse_positions, registry::Registry};
+use crate::control::{Answer, Request};
+use crate::pipeline::gap::Gaps;
+
+/// The registry, the positions, or a line of the control socket.
+///
+/// Holds: no panic; what is read and written again is the same.
+pub fn state(data: &[u8]) {
+    if let Some(registry) = same_again::<Registry>(data) {
+        let names = registry.names();
+        assert!(names.workloads.len() <= registry.workloads.len());
+        let mut book = registry.rules;
+        let number = book.number("policy", "rule", "because");
+        assert_eq!(book.number("policy", "rule", "because"), number);
+        assert!(book.get(number).is_some_and(|it| it.rule == "rule"));
+    }
+    let _ = same_again::<Request>(data);
+    let _ = same_again::<Answer>(data);
+    let mut gaps = Gaps::default();
+    for position in parse_positions(data, "boot") {
+        gaps.resume(position);
+        assert!(gaps.arrived(position.cpu, position.numbered + 1));
+    }
+}
+
+fn same_again<T: DeserializeOwned + Serialize>(data: &[u8]) -> Option<T> {
+    let value: T = serde_json::from_slice(data).ok()?;
+    let text = serde_json::to_string(&value).expect("it was read");
+    let again: T = serde_json::from_str(&text).expect("it was written");
+    assert_eq!(serde_json::to_string(&again).ok(), Some(text));
+    Some(value)
+}

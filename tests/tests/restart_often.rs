@@ -1,0 +1,98 @@
+//! Nothing gets through while daemons are killed, replaced and upgraded, at whatever moment.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+use hoop_tests::attempt::Attempt;
+use hoop_tests::daemon::{self, Daemon};
+use hoop_tests::lab::Lab;
+use hoop_tests::long;
+use hoop_tests::probe::{Act, Route};
+
+const SPEC: &str = "mode: enforce\negress:\n  default: deny\n  allow:\n    \
+                    - { name: api, cidrs: [203.0.113.0/24], ports: [443] }";
+const ALLOWED: &str = "203.0.113.10:443";
+const DENIED: &str = "198.51.100.66:443";
+const PER_SECOND: u32 = 1000;
+
+#[test]
+fn nothing_leaks_while_daemons_are_killed_restarted_and_upgraded() {
+    let turns = long::either(3, 100);
+    let lab = Lab::new();
+    let workload = lab.workload("agent");
+    let _servers = (lab.far.listen_tcp(443), lab.far.listen_udp(443));
+    let starting = Instant::now();
+    let mut daemon = lab.daemon(&lab.policy("agent", SPEC));
+    // Measured, and a little more, so that every moment of a start is among them.
+    let start_takes = starting.elapsed() * 6 / 5;
+    let builds = [daemon::program(), daemon::other_layout(&lab)];
+    let until = lab.directory().join("until");
+    let mut agents = [Route::UdpSendto, Route::RawUdp].map(|route| {
+        let mut agent = workload.probe();
+        agent.order(&Act::Repeat {
+            act: Box::new(Act::Reach {
+                route,
+                to: at(DENIED),
+                text: "leaked".to_owned(),
+            }),
+            per_second: PER_SECOND / 2,
+            until: until.clone(),
+        });
+        agent
+    });
+    let mut other = workload.probe();
+    let mut random = Random::new();
+
+    for turn in 0..turns {
+        std::thread::sleep(random.part_of(Duration::from_millis(50)));
+        daemon.kill();
+        for (number, build) in (0..).zip(&builds) {
+            // One after another through all of a start.
+            let step = start_takes / turns;
+            let moment = step * ((turn + number * turns / 2) % turns);
+            // One that runs enforces: it is only killed, and the moments go on from there.
+            daemon::start_and_kill(&lab, build, moment + random.part_of(step));
+        }
+        daemon = Daemon::start_build(&lab, &builds[(turn as usize + 1) % 2]);
+        // What is in force is the policy.
+        Attempt::by(Route::TcpConnect, at(ALLOWED)).succeeds(&lab, &mut other);
+        Attempt::by(Route::UdpSendto, at(DENIED)).is_denied(&lab, &mut other);
+        let layouts = fs::read_dir(lab.pins()).expect("pins").count();
+        assert_eq!(layouts, 1, "the other build's pins are released");
+    }
+
+    fs::write(until, "").expect("a file");
+    for agent in &mut agents {
+        let done = agent.answer().expect("the agent ends");
+        eprintln!("{} attempts", done.value);
+        assert_eq!(done.text, format!("EPERM {}\n", done.value));
+        assert!(done.value >= i64::from(turns) * 50, "{}", done.value);
+    }
+    let denied = at(DENIED).ip();
+    assert!(!lab.far.saw(|packet| packet.destination == denied));
+}
+
+fn at(address: &str) -> SocketAddr {
+    address.parse().expect("an address")
+}
+
+/// Moments that differ from run to run; the seed is printed.
+struct Random(u64);
+
+impl Random {
+    fn new() -> Self {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let seed = now.expect("after 1970").as_nanos() as u64 | 1;
+        eprintln!("seed {seed}");
+        Self(seed)
+    }
+
+    /// xorshift64 (Marsaglia 2003).
+    fn part_of(&mut self, whole: Duration) -> Duration {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        whole * (self.0 >> 44) as u32 / (1 << 20)
+    }
+}
