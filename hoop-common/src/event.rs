@@ -471,6 +471,9 @@ pub struct Offsets {
     pub mnt_namespace_ns_inum: u32,
     pub net_ns_inum: u32,
     pub user_namespace_ns_inum: u32,
+    pub user_namespace_level: u32,
+    pub mount_mnt_ns: u32,
+    pub mnt_namespace_user_ns: u32,
     pub cgroup_namespace_ns_inum: u32,
 }
 

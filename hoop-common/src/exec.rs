@@ -47,6 +47,11 @@ pub struct ExecEntry {
     pub default_allow: u32,
     /// Rule number reported when a deny rule may match and the command cannot be read in full.
     pub unreadable_rule: u32,
+    /// Rule number reported when an allow rule matches only a path that the workload may have
+    /// made up, see [`Found::trusted`].
+    pub mounts_rule: u32,
+    /// Keeps the size a multiple of eight.
+    pub reserved: u32,
 }
 
 /// The bits that were found in some text.
@@ -56,6 +61,10 @@ pub struct Found {
     pub rules: u64,
     /// Whether the text could be read to its end; if not, other bits might have been found.
     pub complete: bool,
+    /// Whether the text is what the administrator would call it. A path is not if it goes through a
+    /// mount that a user namespace made: there anyone can put any file at any path. Then it may
+    /// still deny, and allows nothing.
+    pub trusted: bool,
 }
 
 impl Found {
@@ -63,6 +72,7 @@ impl Found {
     pub const UNREADABLE: Self = Self {
         rules: 0,
         complete: false,
+        trusted: true,
     };
 
     /// The text was read to its end.
@@ -72,6 +82,7 @@ impl Found {
         Self {
             rules,
             complete: true,
+            trusted: true,
         }
     }
 
@@ -99,6 +110,8 @@ pub struct Met {
     certain: u64,
     /// Met as far as can be read.
     possible: u64,
+    /// Not to be trusted, as far as they allow.
+    untrusted: u64,
 }
 
 impl Met {
@@ -126,7 +139,9 @@ impl Met {
             floor(segment, key, cell)? | !entry.needs_uid
         };
         let (path, parent) = (facts.path, facts.parent);
+        let untrusted = |found: Found, needed: u64| if found.trusted { 0 } else { needed };
         Some(Self {
+            untrusted: untrusted(path, entry.needs_path) | untrusted(parent, entry.needs_parent),
             certain: uid & (path.rules | !entry.needs_path) & (parent.rules | !entry.needs_parent),
             possible: uid
                 & (path.possible() | !entry.needs_path)
@@ -158,8 +173,14 @@ impl Met {
                 allow: false,
             });
         }
-        if certain & entry.allow != 0 {
-            return rule(entry, certain & entry.allow, true, number);
+        if certain & entry.allow & !self.untrusted != 0 {
+            return rule(entry, certain & entry.allow & !self.untrusted, true, number);
+        }
+        if certain & entry.allow != 0 && entry.default_allow != 1 {
+            return Some(Ruling {
+                rule: entry.mounts_rule,
+                allow: false,
+            });
         }
         Some(default(entry))
     }
@@ -180,7 +201,7 @@ impl Met {
             // By arguments a rule is named, and without them it could not be.
             return self.possible & entry.deny & entry.needs_args != 0;
         }
-        certain & entry.allow == 0 && self.certain & entry.allow != 0
+        certain & entry.allow & !self.untrusted == 0 && self.certain & entry.allow != 0
     }
 }
 
@@ -221,7 +242,7 @@ const fn lowest_bit(mut bits: u64) -> u32 {
 }
 
 const _: () = {
-    assert!(size_of::<ExecEntry>() == 120);
+    assert!(size_of::<ExecEntry>() == 128);
     assert!(lowest_bit(1) == 0);
     assert!(lowest_bit(0b1010_0000) == 5);
     assert!(lowest_bit(1 << 63) == 63);

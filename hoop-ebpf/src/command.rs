@@ -155,7 +155,10 @@ impl<'a> Rules<'a> {
         scratch
             .progress
             .feed(self.cells, scratch.path.bytes(), start, TEXT_CHUNK);
-        Found::complete(scratch.progress.finish(self.cells))
+        Found {
+            trusted: !scratch.path.has_user_mounts(),
+            ..Found::complete(scratch.progress.finish(self.cells))
+        }
     }
 }
 

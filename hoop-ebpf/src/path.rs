@@ -22,6 +22,8 @@ pub struct Path {
     at: Forgotten<u32>,
     /// Whether it is whole, as 0 or 1.
     whole: Forgotten<u32>,
+    /// Whether a mount on the way was made by a user namespace, as 0 or 1.
+    user_mounts: Forgotten<u32>,
     /// The `vfsmount` that the walk is in.
     mount: Forgotten<u64>,
     /// The `dentry` that the walk is at.
@@ -34,6 +36,7 @@ impl Path {
     pub fn resolve(&mut self, path: KernelPtr) {
         self.at.set(PATH_BYTES as u32);
         self.whole.set(0);
+        self.user_mounts.set(0);
         self.mount.set(path.at(offset!(path_mnt)).read_or_zero());
         self.dentry
             .set(path.at(offset!(path_dentry)).read_or_zero());
@@ -59,6 +62,13 @@ impl Path {
         self.whole.get() != 0
     }
 
+    /// Whether the last [`Path::resolve`] went through a mount of a user namespace other than the
+    /// first: one that its user could make.
+    #[inline(always)]
+    pub fn has_user_mounts(&self) -> bool {
+        self.user_mounts.get() != 0
+    }
+
     /// The first of the bytes, of which the path uses those from [`Path::start`] up to
     /// [`PATH_BYTES`].
     #[inline(always)]
@@ -78,6 +88,14 @@ impl Path {
         let (mount, dentry) = (KernelPtr(self.mount.get()), KernelPtr(self.dentry.get()));
         if mount.at(offset!(vfsmount_mnt_root)).read::<u64>()? == dentry.0 {
             let outer = KernelPtr(mount.0.wrapping_sub(offset!(mount_mnt) as u64));
+            let level: u32 = outer
+                .follow_or_zero(offset!(mount_mnt_ns))
+                .follow_or_zero(offset!(mnt_namespace_user_ns))
+                .at(offset!(user_namespace_level))
+                .read_or_zero();
+            if level != 0 {
+                self.user_mounts.set(1);
+            }
             let parent: u64 = outer.at(offset!(mount_mnt_parent)).read()?;
             if parent == outer.0 {
                 self.whole.set(1);

@@ -121,6 +121,18 @@ pub enum Act {
         /// All of its arguments, the zeroth included.
         argv: Vec<Vec<u8>>,
     },
+    /// Run a program from another's place, over which it is mounted in a mount namespace of its own.
+    /// Answers as `Run` does.
+    RunMounted {
+        /// The program.
+        program: PathBuf,
+        /// The place.
+        over: PathBuf,
+        /// All of its arguments, the zeroth included.
+        argv: Vec<Vec<u8>>,
+        /// Whether in a user namespace of its own, as anybody may.
+        user_namespace: bool,
+    },
     /// Run a program over and over, while another thread writes one of two texts of equal length
     /// over its last argument. Answers with how often it ended well.
     RunRacing {

@@ -276,6 +276,32 @@ fn the_strict_profile_lets_no_copy_pass() {
 }
 
 #[test]
+fn no_user_namespace_puts_a_program_in_the_place_of_another() {
+    let lab = Lab::new();
+    let workload = lab.workload("agent");
+    let daemon = lab.daemon(&lab.policy("agent", STRICT));
+    let mut agent = workload.probe();
+    let made = lab.directory().join("made");
+    let mut mounted = |user_namespace| {
+        agent.act(&Act::RunMounted {
+            program: "/usr/bin/touch".into(),
+            over: "/usr/bin/cp".into(),
+            argv: ["cp", text(&made)].map(Into::into).to_vec(),
+            user_namespace,
+        })
+    };
+    let killed = denied(mounted(true));
+    assert!(!made.exists(), "touch ran as cp");
+    let record = judged(&daemon, killed);
+    assert_eq!(record.text("actor.process.file.path"), "/usr/bin/cp");
+    assert_eq!(record.text("verdict.rule"), "builtin/user-mounts");
+
+    // Who may mount for the whole host decides what a path is. README says so.
+    allowed(mounted(false));
+    assert!(made.exists());
+}
+
+#[test]
 fn shadow_runs_what_it_would_have_denied() {
     let lab = Lab::new();
     let workload = lab.workload("agent");

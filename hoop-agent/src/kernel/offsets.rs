@@ -71,6 +71,9 @@ pub fn find(btf: &Btf) -> Result<Offsets, BtfError> {
         mnt_namespace_ns_inum: at("mnt_namespace", "ns.inum")?,
         net_ns_inum: at("net", "ns.inum")?,
         user_namespace_ns_inum: at("user_namespace", "ns.inum")?,
+        user_namespace_level: at("user_namespace", "level")?,
+        mount_mnt_ns: at("mount", "mnt_ns")?,
+        mnt_namespace_user_ns: at("mnt_namespace", "user_ns")?,
         cgroup_namespace_ns_inum: at("cgroup_namespace", "ns.inum")?,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hoop_common::exec::{ExecEntry, Facts, Found, judge, judge_without_args};
+use hoop_common::exec::{ExecEntry, Facts, Found, Met};
 use hoop_common::matcher::{self, Dfa, Walk};
 use hoop_common::policy::{Cell, Key, Segment};
 use zerocopy::FromBytes;
@@ -10,7 +10,7 @@ use zerocopy::FromBytes;
 use super::book::RuleBook;
 use super::compile::compile;
 use super::exec::{Command, Exec, ExecRule, Pattern, explain_exec};
-use super::explain::{Destination, Verdict, explain};
+use super::explain::{Destination, Verdict, explain_destination};
 use super::model::{Action, Policy};
 use super::{fields, source, testing};
 use crate::policy::diagnostic::Position;
@@ -175,6 +175,7 @@ pub fn tables(data: &[u8]) {
     let known = |rules: u64, complete: u8| Found {
         rules,
         complete: complete % 2 == 0,
+        trusted: complete / 2 % 2 == 0,
     };
     let facts = Facts {
         path: known(head.found[0], head.bytes[1]),
@@ -182,15 +183,18 @@ pub fn tables(data: &[u8]) {
         uid: head.segment[0],
     };
     let args = known(head.found[2], head.bytes[3]);
-    let _ = judge(&head.entry, &facts, args, word, cell);
-    let _ = judge_without_args(&head.entry, &facts, word, cell);
-    // Of other entries, only the compiler's order of rules makes the two judgements one.
+    let Some(met) = Met::of(&head.entry, &facts, cell) else {
+        return;
+    };
+    let _ = met.judge(&head.entry, args, word);
+    // Of other entries, only the compiler's order of rules makes arguments not matter.
     let entry = ExecEntry {
         needs_args: 0,
         ..head.entry
     };
-    if let Some(ruling) = judge_without_args(&entry, &facts, word, cell) {
-        assert_eq!(judge(&entry, &facts, args, word, cell), Some(ruling));
+    if !met.needs_args(&entry) {
+        let without = met.judge(&entry, Found::UNREADABLE, word);
+        assert_eq!(met.judge(&entry, args, word), without);
     }
 }
 
@@ -220,7 +224,7 @@ fn agree(policies: &[Policy], seed: u64, commands: &[Command]) {
     let allows = |verdict| matches!(verdict, Verdict::Allow | Verdict::Observe);
     for (index, policy) in policies.iter().enumerate() {
         for destination in testing::random_destinations(seed, 16, policy) {
-            let said = explain(policy, &destination);
+            let said = explain_destination(policy, &destination);
             let Destination {
                 address,
                 protocol,

@@ -7,7 +7,9 @@ use hoop_common::matcher::{self, Dfa};
 use hoop_common::policy::{Cell, Key, Mode, Ruling};
 
 use super::{Compiled, RuleBook, Table};
-use crate::policy::exec::{Automaton, Command, ExecRule, UNREADABLE_BECAUSE, UNREADABLE_RULE};
+use crate::policy::exec::{
+    Automaton, Command, ExecRule, MOUNTS_BECAUSE, MOUNTS_RULE, UNREADABLE_BECAUSE, UNREADABLE_RULE,
+};
 use crate::policy::model::{Action, DEFAULT_BECAUSE, DEFAULT_RULE, OBSERVE_RULE, Policy};
 
 /// The matcher's table while it grows. Equal automata are there once.
@@ -91,6 +93,8 @@ pub(super) fn entry<'p>(
         default_rule: book.number(name, DEFAULT_RULE, because),
         default_allow: u32::from(allow),
         unreadable_rule: book.number(name, UNREADABLE_RULE, UNREADABLE_BECAUSE),
+        mounts_rule: book.number(name, MOUNTS_RULE, MOUNTS_BECAUSE),
+        reserved: 0,
     }
 }
 

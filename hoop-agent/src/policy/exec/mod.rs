@@ -24,6 +24,11 @@ pub const UNREADABLE_RULE: &str = "builtin/unreadable";
 /// Why [`UNREADABLE_RULE`] denies.
 pub const UNREADABLE_BECAUSE: &str = "cannot be read in full, and a deny rule may match";
 
+/// The rule that denies a command whose path only looks like one that is allowed.
+pub const MOUNTS_RULE: &str = "builtin/user-mounts";
+/// Why [`MOUNTS_RULE`] denies.
+pub const MOUNTS_BECAUSE: &str = "its path goes through a mount of a user namespace";
+
 /// Which commands workloads may run.
 ///
 /// A policy file that leaves `exec` out allows every command.

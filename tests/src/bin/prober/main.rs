@@ -63,6 +63,12 @@ fn perform(act: &Act) -> Outcome {
             user,
         } => run::program(program, argv, directory.as_deref(), *user),
         Act::RunFromMemory { program, argv } => run::from_memory(program, argv),
+        Act::RunMounted {
+            program,
+            over,
+            argv,
+            user_namespace,
+        } => run::mounted(program, over, argv, *user_namespace),
         Act::RunRacing {
             program,
             argv,

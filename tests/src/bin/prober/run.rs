@@ -11,6 +11,9 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use hoop_tests::probe::{Done, Failure, Outcome};
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid};
 
@@ -71,6 +74,42 @@ pub(crate) fn from_memory(program: &Path, argv: &[Vec<u8>]) -> Outcome {
             ..done(status(child)?.into())
         }),
     }
+}
+
+pub(crate) fn mounted(
+    program: &Path,
+    over: &Path,
+    argv: &[Vec<u8>],
+    user_namespace: bool,
+) -> Outcome {
+    let argv = c_strings(argv)?;
+    // SAFETY: the prober has a single thread, so the child may do anything.
+    match unsafe { nix::unistd::fork() }.map_err(|errno| Failure::new("fork", errno as i32))? {
+        ForkResult::Child => {
+            let errno = run_mounted(program, over, &argv, user_namespace);
+            // SAFETY: _exit does not return.
+            unsafe { libc::_exit(errno as i32) }
+        }
+        ForkResult::Parent { child } => Ok(Done {
+            pid: child.as_raw().cast_unsigned(),
+            ..done(status(child)?.into())
+        }),
+    }
+}
+
+fn run_mounted(program: &Path, over: &Path, argv: &[CString], user_namespace: bool) -> Errno {
+    let become_program = || -> nix::Result<()> {
+        let mut namespaces = CloneFlags::CLONE_NEWNS;
+        namespaces.set(CloneFlags::CLONE_NEWUSER, user_namespace);
+        unshare(namespaces)?;
+        let nothing: Option<&Path> = None;
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        mount(nothing, Path::new("/"), nothing, private, nothing)?;
+        mount(Some(program), over, nothing, MsFlags::MS_BIND, nothing)?;
+        let over = CString::new(over.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
+        nix::unistd::execv(&over, argv).map(drop)
+    };
+    become_program().err().unwrap_or(Errno::EIO)
 }
 
 pub(crate) fn racing(
@@ -186,5 +225,5 @@ fn connects(to: SocketAddr, times: u32) -> Result<u32, Failure> {
 }
 
 fn reap(child: Pid) {
-    while waitpid(child, None) == Err(nix::errno::Errno::EINTR) {}
+    while waitpid(child, None) == Err(Errno::EINTR) {}
 }
