@@ -146,12 +146,14 @@ async fn run_async(settings: Settings) -> Result<(), StartError> {
     let log = Log::open(Config::new(&settings.state_dir)).map_err(anyhow::Error::from)?;
     let publisher = Publisher::default();
     let (denied, mut denials) = mpsc::channel(SWEEPS);
+    let (condemned, mut condemnations) = mpsc::channel(1);
     let recorder = Recorder::start(
         events,
         log,
         publisher.reader(cgroups.clone()),
         &settings.state_dir,
         denied,
+        condemned,
     )
     .context("the recorder could not be started")?;
     let stdout = settings
@@ -199,6 +201,7 @@ async fn run_async(settings: Settings) -> Result<(), StartError> {
             detail,
         ));
     }
+    enforcer.end_strays();
     recorder.begin();
     let (server, mut calls) = Server::start(&settings.socket, recorder.followers())
         .with_context(|| format!("the control socket {}", settings.socket.display()))?;
@@ -254,6 +257,7 @@ async fn run_async(settings: Settings) -> Result<(), StartError> {
                 }
             },
             Some(call) = calls.recv() => agent.answer(call).await,
+            Some(()) = condemnations.recv() => agent.enforcer.end_strays(),
             Some(workload) = denials.recv() => agent.ask_sweep(vec![workload]),
             () = sleep_until(agent.sweep_at), if sweep_due => agent.start_sweep(swept_sender.clone()),
             Some(()) = swept.recv() => agent.sweeping = false,
@@ -316,6 +320,7 @@ impl Agent {
                     .record(lifecycle(Kind::Policy, "degraded", path, detail));
             }
         }
+        self.enforcer.end_strays();
         self.sweep = Some(Sweep::All);
     }
 
