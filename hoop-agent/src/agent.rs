@@ -38,6 +38,7 @@ use crate::{
         log::{Config, Log},
     },
     config::{Settings, StateDir},
+    confine,
     control::server::Server,
     kernel::{
         btf::{Btf, VMLINUX},
@@ -127,6 +128,7 @@ async fn run_async(settings: Settings) -> Result<(), StartError> {
         let error = anyhow::anyhow!("the daemon needs root: use sudo, or run it as a service");
         return Err(error.into());
     }
+    confine::begin().context("the daemon cannot be shielded from others")?;
     let policies = policy::load(&settings.policy).map_err(StartError::Policy)?;
     let cgroups = CgroupRoot::find().map_err(anyhow::Error::from)?;
     let _state = StateDir::open(&settings.state_dir)?;
@@ -233,6 +235,13 @@ async fn run_async(settings: Settings) -> Result<(), StartError> {
     let mut tick = interval(EXEC_TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (swept_sender, mut swept) = mpsc::channel(1);
+    if let Err(error) = confine::process() {
+        tracing::warn!(%error, "the daemon is not confined");
+        let detail = format!("the daemon is not confined: {error}");
+        agent
+            .recorder
+            .record(lifecycle(Kind::Agent, "degraded", String::new(), detail));
+    }
     notify_ready();
     tracing::info!(workloads = agent.enforcer.workloads().len(), "enforcing");
 
@@ -402,6 +411,9 @@ fn copy_to_stdout(mut follower: Follower) -> oneshot::Receiver<()> {
     let (done, ended) = oneshot::channel();
     let runtime = tokio::runtime::Handle::current();
     std::thread::spawn(move || {
+        if let Err(error) = confine::thread() {
+            tracing::warn!(%error, "the copy to standard output keeps all capabilities");
+        }
         let mut stdout = std::io::stdout().lock();
         runtime.block_on(async {
             while let Some(line) = follower.recv().await {

@@ -28,6 +28,7 @@ use super::names::Reader;
 use crate::{
     audit::{follow::Followers, log::Log},
     clock::{ClockOffset, boot_ns},
+    confine,
     kernel::load::EventSource,
     pipeline::{
         Context, Pipeline,
@@ -195,7 +196,12 @@ impl Recorder {
         };
         let thread = std::thread::Builder::new()
             .name("recorder".into())
-            .spawn(move || thread.run())?;
+            .spawn(move || {
+                if let Err(error) = confine::thread() {
+                    tracing::warn!(%error, "the recorder keeps all capabilities");
+                }
+                thread.run();
+            })?;
         Ok(Self {
             notes: Notes { sender, wake },
             followers,
