@@ -48,11 +48,11 @@ pub(crate) fn program(
 }
 
 pub(crate) fn from_memory(program: &Path, argv: &[Vec<u8>]) -> Outcome {
-    let bytes = std::fs::read(program).map_err(|error| failure("read", &error))?;
+    let bytes = fs::read(program).map_err(|error| failure("read", &error))?;
     let name = c"program";
     let memory = nix::sys::memfd::memfd_create(name, nix::sys::memfd::MFdFlags::empty())
         .map_err(|errno| Failure::new("memfd_create", errno as i32))?;
-    let mut memory = std::fs::File::from(memory);
+    let mut memory = fs::File::from(memory);
     memory
         .write_all(&bytes)
         .map_err(|error| failure("write", &error))?;
