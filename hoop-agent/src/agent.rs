@@ -38,6 +38,7 @@ use crate::{
         log::{Config, Log},
     },
     config::{Settings, StateDir},
+    confine,
     control::server::Server,
     kernel::{
         btf::{Btf, VMLINUX},
@@ -127,6 +128,7 @@ async fn run_async(settings: Settings) -> Result<(), StartError> {
         let error = anyhow::anyhow!("the daemon needs root: use sudo, or run it as a service");
         return Err(error.into());
     }
+    confine::begin().context("the daemon cannot be shielded from others")?;
     let policies = policy::load(&settings.policy).map_err(StartError::Policy)?;
     let cgroups = CgroupRoot::find().map_err(anyhow::Error::from)?;
     let _state = StateDir::open(&settings.state_dir)?;
@@ -146,12 +148,14 @@ async fn run_async(settings: Settings) -> Result<(), StartError> {
     let log = Log::open(Config::new(&settings.state_dir)).map_err(anyhow::Error::from)?;
     let publisher = Publisher::default();
     let (denied, mut denials) = mpsc::channel(SWEEPS);
+    let (condemned, mut condemnations) = mpsc::channel(1);
     let recorder = Recorder::start(
         events,
         log,
         publisher.reader(cgroups.clone()),
         &settings.state_dir,
         denied,
+        condemned,
     )
     .context("the recorder could not be started")?;
     let stdout = settings
@@ -199,6 +203,7 @@ async fn run_async(settings: Settings) -> Result<(), StartError> {
             detail,
         ));
     }
+    enforcer.end_strays();
     recorder.begin();
     let (server, mut calls) = Server::start(&settings.socket, recorder.followers())
         .with_context(|| format!("the control socket {}", settings.socket.display()))?;
@@ -230,6 +235,13 @@ async fn run_async(settings: Settings) -> Result<(), StartError> {
     let mut tick = interval(EXEC_TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (swept_sender, mut swept) = mpsc::channel(1);
+    if let Err(error) = confine::process() {
+        tracing::warn!(%error, "the daemon is not confined");
+        let detail = format!("the daemon is not confined: {error}");
+        agent
+            .recorder
+            .record(lifecycle(Kind::Agent, "degraded", String::new(), detail));
+    }
     notify_ready();
     tracing::info!(workloads = agent.enforcer.workloads().len(), "enforcing");
 
@@ -254,6 +266,7 @@ async fn run_async(settings: Settings) -> Result<(), StartError> {
                 }
             },
             Some(call) = calls.recv() => agent.answer(call).await,
+            Some(()) = condemnations.recv() => agent.enforcer.end_strays(),
             Some(workload) = denials.recv() => agent.ask_sweep(vec![workload]),
             () = sleep_until(agent.sweep_at), if sweep_due => agent.start_sweep(swept_sender.clone()),
             Some(()) = swept.recv() => agent.sweeping = false,
@@ -316,6 +329,7 @@ impl Agent {
                     .record(lifecycle(Kind::Policy, "degraded", path, detail));
             }
         }
+        self.enforcer.end_strays();
         self.sweep = Some(Sweep::All);
     }
 
@@ -397,6 +411,9 @@ fn copy_to_stdout(mut follower: Follower) -> oneshot::Receiver<()> {
     let (done, ended) = oneshot::channel();
     let runtime = tokio::runtime::Handle::current();
     std::thread::spawn(move || {
+        if let Err(error) = confine::thread() {
+            tracing::warn!(%error, "the copy to standard output keeps all capabilities");
+        }
         let mut stdout = std::io::stdout().lock();
         runtime.block_on(async {
             while let Some(line) = follower.recv().await {

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod confine;
 pub mod control;
 mod eintr;
 #[cfg(any(test, feature = "fuzzing"))]

@@ -234,10 +234,23 @@ pub struct SocketEvent {
 pub struct MoveEvent {
     /// What every event starts with.
     pub header: Header,
-    /// Id of the cgroup that the process went to.
+    /// Id of the cgroup that the process is in now.
     pub to: u64,
+    /// The process that moved it, which may be itself.
+    pub mover: ProcessKey,
+    /// Epoch of the policies that judged.
+    pub epoch: u64,
+    /// Number of the rule in the daemon's rule book; 0 if nothing was judged.
+    pub rule: u32,
     /// 1 if the process left its workload, 0 if it entered.
-    pub escaped: u64,
+    pub escaped: u8,
+    /// A [`Verdict`] as a number. 0 if nothing was judged: who enters breaks no rule, and a
+    /// workload whose policy is being taken away has none.
+    pub verdict: u8,
+    /// A [`crate::policy::Mode`] as a number.
+    pub mode: u8,
+    /// A [`Hook`] as a number.
+    pub hook: u8,
 }
 
 /// What was decided.
@@ -330,6 +343,10 @@ pub enum Hook {
     SocketCreate = 8,
     /// The tracepoints of `socket` and `socketpair`.
     EnterSocket = 9,
+    /// The tracepoint `cgroup_attach_task`
+    CgroupMove = 20,
+    /// The tracepoint `sched_process_fork`
+    Fork = 21,
 }
 
 impl Hook {
@@ -346,6 +363,8 @@ impl Hook {
             7 => Self::Exec,
             8 => Self::SocketCreate,
             9 => Self::EnterSocket,
+            20 => Self::CgroupMove,
+            21 => Self::Fork,
             _ => return None,
         })
     }
@@ -363,6 +382,8 @@ impl Hook {
             Self::Exec => "exec",
             Self::SocketCreate => "socket_create",
             Self::EnterSocket => "enter_socket",
+            Self::CgroupMove => "cgroup_move",
+            Self::Fork => "fork",
         }
     }
 
@@ -400,6 +421,10 @@ impl LossCause {
         }
     }
 }
+
+/// Stands for the kernel function `bpf_send_signal_task` in a call of the kernel programs, until
+/// the daemon replaces it by the function's BTF id. No helper has such a number.
+pub const KFUNC_SEND_SIGNAL_TASK: i32 = 0x6b66_0001;
 
 /// Offsets of the kernel's struct members, from BTF, in bytes. The kernel programs read them as a
 /// global that the daemon sets before it loads them; no other offset is baked in.
@@ -495,5 +520,5 @@ const _: () = {
     assert!(size_of::<ExitEvent>() == 56);
     assert!(size_of::<NetEvent>() == 112);
     assert!(size_of::<SocketEvent>() == 72);
-    assert!(size_of::<MoveEvent>() == 64);
+    assert!(size_of::<MoveEvent>() == 88);
 };

@@ -214,8 +214,8 @@ pub struct PolicyEntry {
     /// Rule number reported for packets that hide their destination (fragments made by hand,
     /// source routes, headers that cannot be followed).
     pub opaque_rule: u32,
-    /// Keeps the size a multiple of eight.
-    pub reserved: u32,
+    /// Rule number reported for processes that leave the workload.
+    pub escape_rule: u32,
 }
 
 /// How a policy acts.

@@ -16,6 +16,9 @@ pub struct State {
     /// 1 while the daemon waits to be woken by the next event. Otherwise it looks into the ring by
     /// itself every few milliseconds, and events cost no interrupt.
     pub sleeping: u64,
+    /// Processes that were [condemned](Standing::Condemned) so far. The daemon looks for them when
+    /// it sees the number change, whether or not there was room for their events.
+    pub condemned: u64,
 }
 
 /// A process of a workload, by tgid.
@@ -27,11 +30,24 @@ pub struct ProcessEntry {
     /// Start of the process in clock ticks of 10 ms, the resolution that the daemon has when it
     /// enters processes that were there first. Tells an entry from one of a reused pid.
     pub start_ticks: u64,
-    /// 1 once the process was seen outside its workload.
-    pub escaped: u64,
+    /// A [`Standing`] as a number.
+    pub standing: u64,
+}
+
+/// Where a process is, as seen from its workload.
+#[repr(u64)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// In the workload's cgroup, or below it.
+    Inside = 0,
+    /// In another cgroup. What it does is still the workload's.
+    Outside = 1,
+    /// To be ended, because it left a workload whose policy enforces, or moved another process out
+    /// of it. Coming back does not help.
+    Condemned = 2,
 }
 
 const _: () = {
-    assert!(size_of::<State>() == 32);
+    assert!(size_of::<State>() == 40);
     assert!(size_of::<ProcessEntry>() == 24);
 };

@@ -104,7 +104,7 @@ fn lose(cause: LossCause) {
 /// an event between the load and the store of another. `core`'s atomics are not to be had on this
 /// target.
 #[inline(always)]
-fn fetch_add(counter: *mut u64, addend: u64) -> u64 {
+pub fn fetch_add(counter: *mut u64, addend: u64) -> u64 {
     let mut value = addend;
     // SAFETY: `counter` points to a map value, which the verifier checks.
     unsafe {

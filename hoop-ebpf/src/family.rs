@@ -6,7 +6,7 @@ use hoop_common::{
 };
 
 use crate::{
-    emit,
+    emit, escape,
     kernel::Process,
     verdict::Decision,
     workload::{self, Workload},
@@ -25,9 +25,13 @@ pub enum Means {
 }
 
 /// Judges a socket that the running task asks for, stops it if that is by a signal, and records it.
+/// Whatever the family, who is outside its workload gets none.
 /// `None`: it is not governed here.
 #[inline(always)]
 pub fn judge(family: u32, kind: u32, protocol: u32, hook: Hook, means: Means) -> Option<Decision> {
+    if escape::stop_current() {
+        return Some(Decision::CLOSED);
+    }
     // Those have a cgroup hook.
     if family == AF_INET || family == AF_INET6 || SocketKind::is_common_netlink(family, protocol) {
         return None;

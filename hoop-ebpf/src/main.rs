@@ -13,6 +13,7 @@
 
 mod command;
 mod emit;
+mod escape;
 mod family;
 mod hooks;
 mod kernel;

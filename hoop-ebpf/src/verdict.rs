@@ -8,7 +8,7 @@ use hoop_common::{
 
 use crate::{maps::TABLES, workload::Governed};
 
-const SIGKILL: u32 = 9;
+pub const SIGKILL: u32 = 9;
 
 /// A destination as the policy sees it.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -58,7 +58,7 @@ impl Workload {
     /// The workload whose cgroup a task is in.
     #[inline(always)]
     pub fn of_task(task: Task) -> Option<Self> {
-        if levels() == 0 {
+        if !exists() {
             return None;
         }
         let cgroup = task.cgroup()?;
@@ -134,6 +134,12 @@ pub fn reporting() -> bool {
         },
         None => false,
     }
+}
+
+/// Whether there is a workload on this node.
+#[inline(always)]
+pub fn exists() -> bool {
+    levels() != 0
 }
 
 #[inline(always)]

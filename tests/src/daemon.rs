@@ -177,6 +177,21 @@ impl<'lab> Daemon<'lab> {
             .expect("a number")
     }
 
+    /// Crashes the daemon, as a bug of its own would: SIGABRT.
+    ///
+    /// # Panics
+    ///
+    /// When it does not run.
+    pub fn crash(&mut self) -> ExitStatus {
+        self.end(Signal::SIGABRT)
+    }
+
+    /// Its state directory.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        state(self.lab)
+    }
+
     /// Sends SIGHUP: read the policy again.
     ///
     /// # Panics

@@ -176,6 +176,33 @@ pub enum Act {
         /// IANA protocol numbers and addresses.
         at: Vec<(u8, SocketAddr)>,
     },
+    /// Run a program over and over, from several processes at once, each time with the pid of the
+    /// process that starts it as its only argument. Answers with how many times.
+    Execs {
+        /// The program.
+        program: PathBuf,
+        /// How many processes.
+        processes: u32,
+        /// How many times in each.
+        each: u32,
+    },
+    /// Write to a file that is there.
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What to write.
+        text: String,
+    },
+    /// Make the file `sign`, wait to be moved to another cgroup, then send datagrams on new sockets,
+    /// again and again. There is no answer.
+    Flee {
+        /// Made when the waiting begins.
+        sign: PathBuf,
+        /// Where to.
+        to: SocketAddr,
+        /// What to say.
+        text: String,
+    },
     /// End, without an answer.
     Exit {
         /// The exit code.
@@ -289,6 +316,12 @@ pub enum Step {
     NewNetwork,
     /// Move to another cgroup, which is made if it is not there.
     MoveTo(PathBuf),
+    /// Move a thread of its own to another threaded cgroup.
+    MoveThreadTo(PathBuf),
+    /// Go on as a child that `clone3` starts in another cgroup.
+    BornIn(PathBuf),
+    /// `unshare(CLONE_NEWCGROUP)`
+    NewCgroup,
     /// Exec the prober again; descriptors are inherited. The rest is up to the new program.
     Exec,
     /// Become another user and group, without capabilities.

@@ -204,6 +204,18 @@ impl Prober {
         })
     }
 
+    /// Waits until the prober was ended by somebody.
+    ///
+    /// # Panics
+    ///
+    /// When it lives on.
+    #[track_caller]
+    pub fn ended(&mut self) -> ExitStatus {
+        wait::until("the prober's end", || {
+            self.child.try_wait().expect("wait for the prober")
+        })
+    }
+
     /// Lets the prober end with `code`, and waits until it has.
     ///
     /// # Panics

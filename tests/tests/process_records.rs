@@ -313,7 +313,7 @@ fn a_process_that_was_there_before_the_tag_is_known() {
 fn who_leaves_the_workload_stays_on_record() {
     let lab = Lab::new();
     let workload = lab.workload("agent");
-    let daemon = lab.daemon(&lab.policy("agent", OPEN));
+    let daemon = lab.daemon(&lab.policy("agent", "mode: observe"));
     let mut agent = workload.probe();
     let elsewhere = lab.root.child("elsewhere");
     let act = Act::Run {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    io::ErrorKind,
     os::fd::AsFd,
     sync::Arc,
 };
@@ -9,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use hoop_common::{
     limits::{MAX_TAG_LEVEL, MAX_WORKLOADS},
-    policy::{Epoch, NO_POLICY},
+    policy::{Epoch, Mode, NO_POLICY},
 };
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +30,10 @@ use crate::{
     },
     proto::{Kind, Namespaces, Shared, User, Workload},
     workload::{
-        cgroup::CgroupRoot, path::CgroupPath, procfs::ProcessSnapshot, selector::Selector,
+        cgroup::CgroupRoot,
+        path::CgroupPath,
+        procfs::{self, ProcessSnapshot},
+        selector::Selector,
         watch::CgroupChange,
     },
 };
@@ -373,6 +377,28 @@ impl Enforcer {
             self.save_or_say(recorder);
         }
         fresh
+    }
+
+    /// Ends the processes that left a workload whose policy enforces. Most are gone already: where
+    /// the kernel can, it ends them itself.
+    pub fn end_strays(&self) {
+        for (tgid, stray) in self.kernel.strays() {
+            let enforced = self
+                .workloads
+                .get(&stray.workload)
+                .and_then(|tagged| self.policy(&tagged.policy).ok())
+                .is_some_and(|policy| policy.mode == Mode::Enforce);
+            if !enforced {
+                continue;
+            }
+            match procfs::end(tgid, stray.start_ticks) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => {
+                    tracing::error!(%error, tgid, "a process that left its workload lives on")
+                }
+            }
+        }
     }
 
     /// What a sweep of these workloads needs; of all of them if `ids` is `None`.

@@ -28,6 +28,7 @@ use super::names::Reader;
 use crate::{
     audit::{follow::Followers, log::Log},
     clock::{ClockOffset, boot_ns},
+    confine,
     kernel::load::EventSource,
     pipeline::{
         Context, Pipeline,
@@ -132,6 +133,9 @@ struct Thread {
     notes: Receiver<Note>,
     wake: Arc<EventFd>,
     denied: mpsc::Sender<u64>,
+    condemned: mpsc::Sender<()>,
+    /// As far as `condemned` was told.
+    condemned_seen: u64,
     verdicts: Verdicts,
     positions: PathBuf,
     /// The kernel's counters when this daemon started.
@@ -145,7 +149,8 @@ struct Thread {
 }
 
 impl Recorder {
-    /// Starts the thread. Workloads whose TCP packets the backstop drops are named on `denied`.
+    /// Starts the thread. Workloads whose TCP packets the backstop drops are named on `denied`;
+    /// `condemned` is told when there are processes to end.
     ///
     /// # Errors
     ///
@@ -156,6 +161,7 @@ impl Recorder {
         names: Reader,
         state_dir: &Path,
         denied: mpsc::Sender<u64>,
+        condemned: mpsc::Sender<()>,
     ) -> io::Result<Self> {
         let (sender, notes) = sync_channel(NOTES);
         let wake = Arc::new(EventFd::from_flags(
@@ -177,6 +183,8 @@ impl Recorder {
             notes,
             wake: Arc::clone(&wake),
             denied,
+            condemned,
+            condemned_seen: 0,
             verdicts: Verdicts::default(),
             positions,
             start,
@@ -188,7 +196,12 @@ impl Recorder {
         };
         let thread = std::thread::Builder::new()
             .name("recorder".into())
-            .spawn(move || thread.run())?;
+            .spawn(move || {
+                if let Err(error) = confine::thread() {
+                    tracing::warn!(%error, "the recorder keeps all capabilities");
+                }
+                thread.run();
+            })?;
         Ok(Self {
             notes: Notes { sender, wake },
             followers,
@@ -280,6 +293,7 @@ struct Drained {
 impl Thread {
     fn run(mut self) {
         while let Some(asked) = self.take_notes() {
+            self.look_for_condemned();
             let now = boot_ns();
             let due = now.saturating_sub(self.last_settle_ns) >= SETTLE_NS;
             if self.snapshot.is_none() && (due || !asked.is_empty()) {
@@ -314,6 +328,15 @@ impl Thread {
         });
         self.log.flush();
         self.save_positions();
+    }
+
+    fn look_for_condemned(&mut self) {
+        let condemned = self.source.condemned();
+        if condemned != self.condemned_seen {
+            self.condemned_seen = condemned;
+            // A full channel tells it already.
+            let _ = self.condemned.try_send(());
+        }
     }
 
     /// Works through the notes. `None`: the thread is to end. Otherwise those who asked for

@@ -171,6 +171,9 @@ fn load_program(ebpf: &mut Ebpf, hook: &Hook, btf: &Btf) -> Result<(), ProgramEr
         (Some(Program::RawTracePoint(program)), Place::Tracepoint(_)) => program.load(),
         (Some(Program::Lsm(program)), Place::Lsm(name)) => program.load(name, btf),
         (Some(Program::TracePoint(program)), Place::Syscall(_)) => program.load(),
+        (Some(Program::BtfTracePoint(program)), Place::TrustedTracepoint(name)) => {
+            program.load(name, btf)
+        }
         _ => Err(ProgramError::UnexpectedProgramType),
     }
 }
@@ -183,6 +186,10 @@ fn attach_to_node(ebpf: &mut Ebpf, hook: &Hook) -> Result<Option<FdLink>, Progra
             attach_raw_tracepoint(program, name).map(Some)
         }
         (Some(Program::Lsm(program)), Place::Lsm(_)) => {
+            let id = program.attach()?;
+            Ok(Some(program.take_link(id)?.into()))
+        }
+        (Some(Program::BtfTracePoint(program)), Place::TrustedTracepoint(_)) => {
             let id = program.attach()?;
             Ok(Some(program.take_link(id)?.into()))
         }

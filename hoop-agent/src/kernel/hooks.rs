@@ -23,6 +23,8 @@ pub enum Place {
     Workloads,
     /// A raw tracepoint of the node.
     Tracepoint(&'static str),
+    /// A tracepoint of the node, as a program that the kernel trusts with its arguments.
+    TrustedTracepoint(&'static str),
     /// A hook of the BPF LSM.
     Lsm(&'static str),
     /// The tracepoint at the entry of a system call.
@@ -69,7 +71,7 @@ pub struct Hooks(Vec<(&'static Hook, HookState)>);
 
 /// Every program of the object. The order is that of loading and of what people see; the LSM's first
 /// hook is also the one that shows whether the kernel calls the BPF LSM at all.
-pub static HOOKS: [Hook; 13] = [
+pub static HOOKS: [Hook; 15] = [
     Hook {
         program: "hoop_connect4",
         place: Place::Workloads,
@@ -112,10 +114,26 @@ pub static HOOKS: [Hook; 13] = [
         need: Need::Needed,
         costs: "any kind of IPv4 and IPv6 socket can be opened",
     },
+    // Before the others at their tracepoints: the kernel keeps one signal per CPU while interrupts are
+    // off, and it must be the one for the process that is outside.
+    Hook {
+        program: "hoop_end_child",
+        place: Place::TrustedTracepoint("sched_process_fork"),
+        duty: Duty::Judges,
+        need: Need::Optional,
+        costs: "a child that starts outside its workload acts until the daemon ends it",
+    },
+    Hook {
+        program: "hoop_end_moved",
+        place: Place::TrustedTracepoint("cgroup_attach_task"),
+        duty: Duty::Judges,
+        need: Need::Optional,
+        costs: "a process that another moves out of its workload acts until the daemon ends it",
+    },
     Hook {
         program: "hoop_fork",
         place: Place::Tracepoint("sched_process_fork"),
-        duty: Duty::Observes,
+        duty: Duty::Judges,
         need: Need::Needed,
         costs: "new processes are not recorded",
     },
@@ -136,7 +154,7 @@ pub static HOOKS: [Hook; 13] = [
     Hook {
         program: "hoop_cgroup_move",
         place: Place::Tracepoint("cgroup_attach_task"),
-        duty: Duty::Observes,
+        duty: Duty::Judges,
         need: Need::Needed,
         costs: "processes that leave their workload are not recorded",
     },
@@ -184,6 +202,7 @@ impl Place {
         match self {
             Self::Workloads => "every tagged cgroup".to_owned(),
             Self::Tracepoint(name) => format!("tracepoint {name}"),
+            Self::TrustedTracepoint(name) => format!("tracepoint {name}, by BTF"),
             Self::Lsm(name) => format!("LSM hook {name}"),
             Self::Syscall(name) => format!("entry of the system call {name}"),
         }

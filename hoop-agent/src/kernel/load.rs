@@ -16,7 +16,7 @@ use hoop_common::{
     exec::ExecEntry,
     limits::MAX_POLICIES,
     policy::{Cell, PolicyEntry, WorkloadEntry},
-    state::ProcessEntry,
+    state::{ProcessEntry, Standing},
 };
 use thiserror::Error;
 use zerocopy::IntoBytes;
@@ -25,6 +25,7 @@ use super::{
     attach::{FreshLink, broken_at, load_programs},
     btf::BtfError,
     hooks::{HOOKS, Hooks},
+    kfunc,
     mapped::MatcherMap,
     pins::{PinError, Pins},
     state::StateMap,
@@ -32,7 +33,7 @@ use super::{
 };
 
 /// The object that `cargo xtask build-ebpf` made.
-static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/hoop-ebpf.o"));
+pub(super) static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/hoop-ebpf.o"));
 
 const PINNED_MAPS: [&str; 11] = [
     "EVENTS",
@@ -317,10 +318,19 @@ impl Kernel {
         let entry = ProcessEntry {
             workload,
             start_ticks,
-            escaped: 0,
+            standing: Standing::Inside as u64,
         };
         // A full map is no error: the process is still found by its cgroup.
         let _ = self.processes.insert(tgid, Pod(entry), BPF_NOEXIST);
+    }
+
+    /// Processes that are outside their workload, or were condemned.
+    pub fn strays(&self) -> impl Iterator<Item = (u32, ProcessEntry)> {
+        self.processes
+            .iter()
+            .flatten()
+            .map(|(tgid, Pod(entry))| (tgid, entry))
+            .filter(|(_, entry)| entry.standing != Standing::Inside as u64)
     }
 }
 
@@ -336,6 +346,12 @@ impl EventSource {
     /// into the ring by itself.
     pub fn set_sleeping(&self, sleeping: bool) {
         self.state.set_sleeping(sleeping);
+    }
+
+    /// How many processes the kernel programs condemned so far.
+    #[must_use]
+    pub fn condemned(&self) -> u64 {
+        self.state.condemned()
     }
 
     /// What the kernel counted, by CPU.
@@ -399,7 +415,9 @@ fn load_object(
     for (name, pins) in PINNED_MAPS.into_iter().zip(pins.into_iter().cycle()) {
         loader.map_pin_path(name, pins.map(name));
     }
-    let mut ebpf = loader.load(OBJECT).map_err(object)?;
+    let mut bytes = OBJECT.to_vec();
+    kfunc::link(&mut bytes, &btf);
+    let mut ebpf = loader.load(&bytes).map_err(object)?;
     if let Some((name, _)) = ebpf
         .programs()
         .find(|(name, _)| HOOKS.iter().all(|hook| hook.program != *name))

@@ -5,6 +5,7 @@ pub mod btf;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod hooks;
+mod kfunc;
 pub mod load;
 pub mod mapped;
 pub mod netns;

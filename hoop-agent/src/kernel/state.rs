@@ -56,6 +56,13 @@ impl StateMap {
             .store(sleeping.into(), Ordering::SeqCst);
     }
 
+    /// How many processes were condemned so far.
+    #[must_use]
+    pub fn condemned(&self) -> u64 {
+        self.word(std::mem::offset_of!(State, condemned))
+            .load(Ordering::SeqCst)
+    }
+
     fn word(&self, offset: usize) -> &AtomicU64 {
         &self.0.words()[offset / 8]
     }

@@ -3,12 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use hoop_common::event::{
-    ExecEvent, ExitEvent, ForkEvent, Header, Hook, MoveEvent, ProcessKey, Verdict,
-};
+use hoop_common::event::{ExecEvent, ExitEvent, ForkEvent, Header, Hook, ProcessKey, Verdict};
 use hoop_common::policy::{Key, Mode, SocketKind};
 
-use super::event::{Judgement, Missing, Net, Socket, process_key};
+use super::event::{Judgement, Missing, Move, Net, Socket, process_key};
 use super::process::{Executed, Process, ProcessTable, Program, Unseen};
 use crate::clock::ClockOffset;
 use crate::proto::Process as ProcessMessage;
@@ -175,14 +173,21 @@ impl<D: Directory> Attribution<'_, D> {
     }
 
     /// A process entered or left a workload.
-    pub fn moved(&mut self, event: &MoveEvent) -> Record {
+    pub fn moved(&mut self, moved: &Move) -> Record {
+        let event = &moved.fixed;
         let cgroup = self.directory.cgroup(event.to);
+        let by_another = event.mover.tgid != 0 && event.mover != process_key(&event.header);
         let activity = ProcessActivity {
             cgroup: cgroup.map_or_else(|| event.to.to_string(), |path| path.as_ref().to_owned()),
             escaped: event.escaped != 0,
+            moved_by: by_another.then(|| other(self.table, event.mover)),
             ..ProcessActivity::default()
         };
-        self.process(&event.header, Kind::Move, OTHER, activity)
+        let mut record = self.process(&event.header, Kind::Move, OTHER, activity);
+        record.verdict = moved
+            .judgement
+            .map(|judgement| self.judged(judgement, event.mode, event.rule, event.epoch));
+        record
     }
 
     /// A destination was judged.
@@ -342,26 +347,13 @@ impl<D: Directory> Attribution<'_, D> {
 }
 
 fn actor(table: &ProcessTable, process: &Process) -> Actor {
-    let name = |process: &Process| {
-        process
-            .program
-            .as_ref()
-            .map_or_else(String::new, |program| program.name().to_owned())
-    };
     let mut message = ProcessMessage {
         pid: process.key.tgid,
         uid: uid(process.key),
         name: name(process),
         user: process.user,
         namespaces: process.namespaces,
-        parent_process: (process.parent.tgid != 0).then(|| {
-            let parent = table.get(process.parent);
-            ParentProcess {
-                pid: process.parent.tgid,
-                uid: uid(parent.map_or(process.parent, |parent| parent.key)),
-                name: parent.map_or_else(String::new, name),
-            }
-        }),
+        parent_process: (process.parent.tgid != 0).then(|| other(table, process.parent)),
         ..ProcessMessage::default()
     };
     if let Some(program) = process.program.as_deref() {
@@ -394,6 +386,23 @@ fn actor(table: &ProcessTable, process: &Process) -> Actor {
             })
             .collect(),
     }
+}
+
+/// A process that another record is about only by the way.
+fn other(table: &ProcessTable, key: ProcessKey) -> ParentProcess {
+    let known = table.get(key);
+    ParentProcess {
+        pid: key.tgid,
+        uid: uid(known.map_or(key, |known| known.key)),
+        name: known.map_or_else(String::new, name),
+    }
+}
+
+fn name(process: &Process) -> String {
+    process
+        .program
+        .as_ref()
+        .map_or_else(String::new, |program| program.name().to_owned())
 }
 
 fn endpoint(address: Key, port: u16, protocol: u8) -> Endpoint {

@@ -6,7 +6,7 @@ use hoop_common::event::{
 };
 use zerocopy::FromBytes;
 
-use super::event::{Args, Event, Exec, Judgement, Net, Socket};
+use super::event::{Args, Event, Exec, Judgement, Move, Net, Socket};
 
 /// Why bytes are no event. That never happens between programs and daemon of one version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -73,7 +73,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event<'_>, Malformed> {
         EventKind::Net => {
             let fixed = whole::<NetEvent>(bytes)?;
             let hook = hook(fixed.hook, |hook| {
-                hook != Hook::Exec && !hook.judges_sockets()
+                !sees_processes(hook) && !hook.judges_sockets()
             })?;
             let verdict = verdict(fixed.verdict)?;
             let enforcement = match (verdict, hook) {
@@ -98,8 +98,29 @@ pub fn decode(bytes: &[u8]) -> Result<Event<'_>, Malformed> {
             };
             Event::Socket(Socket { fixed, judgement })
         }
-        EventKind::Move => Event::Move(whole::<MoveEvent>(bytes)?),
+        EventKind::Move => {
+            let fixed = whole::<MoveEvent>(bytes)?;
+            let hook = hook(fixed.hook, sees_processes)?;
+            let judgement = match fixed.verdict {
+                0 => None,
+                number => Some(verdict(number)?),
+            }
+            .map(|verdict| Judgement {
+                hook,
+                verdict,
+                enforcement: match verdict {
+                    // By the kernel programs, or by the daemon.
+                    Verdict::Deny => Enforcement::Killed,
+                    _ => Enforcement::None,
+                },
+            });
+            Event::Move(Move { fixed, judgement })
+        }
     })
+}
+
+fn sees_processes(hook: Hook) -> bool {
+    matches!(hook, Hook::CgroupMove | Hook::Fork | Hook::Exec)
 }
 
 fn exec(bytes: &[u8]) -> Result<Exec<'_>, Malformed> {

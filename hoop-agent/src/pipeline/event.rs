@@ -21,7 +21,7 @@ pub enum Event<'a> {
     /// A socket was asked for.
     Socket(Socket),
     /// A process entered or left a workload.
-    Move(MoveEvent),
+    Move(Move),
 }
 
 impl Event<'_> {
@@ -35,7 +35,7 @@ impl Event<'_> {
             Self::Exit(event) => &event.header,
             Self::Net(event) => &event.fixed.header,
             Self::Socket(event) => &event.fixed.header,
-            Self::Move(event) => &event.header,
+            Self::Move(event) => &event.fixed.header,
         }
     }
 }
@@ -91,6 +91,15 @@ pub struct Judgement {
     pub verdict: Verdict,
     /// What made a denied thing not happen.
     pub enforcement: Enforcement,
+}
+
+/// A process entered or left a workload.
+#[derive(Clone, Copy, Debug)]
+pub struct Move {
+    /// The fixed part.
+    pub fixed: MoveEvent,
+    /// What was decided; `None` if nothing was judged.
+    pub judgement: Option<Judgement>,
 }
 
 /// Numbers that never arrived.

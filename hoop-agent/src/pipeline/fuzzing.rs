@@ -222,6 +222,8 @@ impl<'d> Kernel<'d> {
             _ => {
                 let mut event: MoveEvent = self.fixed();
                 event.header = self.header(EventKind::Move, size_of::<MoveEvent>());
+                event.hook = Hook::CgroupMove as u8;
+                event.verdict %= Verdict::Shadow as u8 + 1;
                 event.as_bytes().to_vec()
             }
         }

@@ -180,7 +180,8 @@ impl Pipeline {
             Event::Net(net) => sink(self.attribution(context).net(net)),
             Event::Socket(socket) => sink(self.attribution(context).socket(socket)),
             Event::Move(moved) => {
-                self.table.moved(key, header.workload, moved.escaped != 0);
+                self.table
+                    .moved(key, header.workload, moved.fixed.escaped != 0);
                 sink(self.attribution(context).moved(moved));
             }
         }

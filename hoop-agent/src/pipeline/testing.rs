@@ -136,7 +136,13 @@ pub(super) fn moved(sequence: u64, tgid: u32, to: u64, escaped: bool) -> Vec<u8>
     MoveEvent {
         header,
         to,
+        mover: key(tgid),
+        epoch: 3,
+        rule: if escaped { 2 } else { 0 },
         escaped: escaped.into(),
+        verdict: if escaped { Verdict::Deny as u8 } else { 0 },
+        mode: Mode::Enforce as u8,
+        hook: Hook::CgroupMove as u8,
     }
     .as_bytes()
     .to_vec()

@@ -187,8 +187,13 @@ fn golden_json_of_every_kind() {
             ACTOR_JSON,
         ),
         format!(
-            r#"{},{ACTOR_JSON},"process":{{"cgroup":"/elsewhere","escaped":true}}}}"#,
+            concat!(
+                r#"{},{},"verdict":{{"result":"deny","rule":"metadata","#,
+                r#""because":"cloud credentials","mode":"enforce","hook":"cgroup_move","epoch":3}},"#,
+                r#""process":{{"cgroup":"/elsewhere","escaped":true}}}}"#
+            ),
             front(5, "move", r#""class_uid":1007,"activity_id":99"#),
+            ACTOR_JSON,
         ),
         format!(
             r#"{},{ACTOR_JSON},"process":{{"exit_code":1}}}}"#,

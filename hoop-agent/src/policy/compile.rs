@@ -12,8 +12,8 @@ use hoop_common::policy::{Cell, Key, Mode, PolicyEntry, Ruling, Segment, judge};
 
 use super::book::RuleBook;
 use super::model::{
-    ALL_SOCKETS, Action, DEFAULT_BECAUSE, DEFAULT_RULE, OBSERVE_RULE, OPAQUE_BECAUSE, OPAQUE_RULE,
-    Policy, SOCKETS_BECAUSE, SOCKETS_RULE, judged_address,
+    ALL_SOCKETS, Action, DEFAULT_BECAUSE, DEFAULT_RULE, ESCAPE_BECAUSE, ESCAPE_RULE, OBSERVE_RULE,
+    OPAQUE_BECAUSE, OPAQUE_RULE, Policy, SOCKETS_BECAUSE, SOCKETS_RULE, judged_address,
 };
 use super::sweep::{Run, Sweep};
 
@@ -172,7 +172,7 @@ fn entry(policy: &Policy, table: &mut Table, book: &mut RuleBook) -> PolicyEntry
             sockets_allow_rule: observe,
             sockets_deny_rule: observe,
             opaque_rule: observe,
-            reserved: 0,
+            escape_rule: observe,
         };
     }
     let Segment { start, len } = egress(policy, table, book);
@@ -184,7 +184,7 @@ fn entry(policy: &Policy, table: &mut Table, book: &mut RuleBook) -> PolicyEntry
         sockets_allow_rule: book.number(name, SOCKETS_RULE, ""),
         sockets_deny_rule: book.number(name, SOCKETS_RULE, SOCKETS_BECAUSE),
         opaque_rule: book.number(name, OPAQUE_RULE, OPAQUE_BECAUSE),
-        reserved: 0,
+        escape_rule: book.number(name, ESCAPE_RULE, ESCAPE_BECAUSE),
     }
 }
 

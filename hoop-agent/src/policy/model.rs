@@ -19,6 +19,8 @@ pub const OBSERVE_RULE: &str = "observe";
 pub const SOCKETS_RULE: &str = "builtin/sockets";
 /// The rule that answers for packets that hide their destination.
 pub const OPAQUE_RULE: &str = "builtin/opaque";
+/// The rule that answers for processes that leave their workload.
+pub const ESCAPE_RULE: &str = "builtin/escape";
 
 /// Why [`DEFAULT_RULE`] denies.
 pub const DEFAULT_BECAUSE: &str = "no rule allows it";
@@ -26,6 +28,8 @@ pub const DEFAULT_BECAUSE: &str = "no rule allows it";
 pub const SOCKETS_BECAUSE: &str = "not in sockets.allow";
 /// Why [`OPAQUE_RULE`] denies.
 pub const OPAQUE_BECAUSE: &str = "hides its destination";
+/// Why [`ESCAPE_RULE`] denies.
+pub const ESCAPE_BECAUSE: &str = "left its workload";
 
 /// IANA protocol numbers that the policy language has words for.
 pub(super) const ICMP: u8 = 1;

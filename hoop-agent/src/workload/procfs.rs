@@ -6,7 +6,8 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -139,6 +140,52 @@ impl ProcessSnapshot {
     #[must_use]
     pub fn is(&self, tgid: u32, start_ns: u64) -> bool {
         self.tgid == tgid && self.start == StartTicks::of(start_ns)
+    }
+}
+
+/// Sends SIGKILL to a process, if it is still the one that started then.
+///
+/// # Errors
+///
+/// `NotFound` if it is gone; otherwise the error of `pidfd_open(2)` or `pidfd_send_signal(2)`.
+pub fn end(tgid: u32, start_ticks: u64) -> io::Result<()> {
+    let pidfd = pidfd_open(tgid)?;
+    // Read after the descriptor was opened: both are about the same process.
+    let process = Process::new(tgid.cast_signed()).ok();
+    let start = process
+        .and_then(|process| read(&process, "stat", u64::from(ARGS_BYTES)))
+        .and_then(|stat| Stat::parse(&stat));
+    if start.is_none_or(|stat| stat.start.ticks != start_ticks) {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    // SAFETY: a null siginfo is what kill(2) would send.
+    let sent = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            libc::SIGKILL,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    };
+    if sent == 0 { Ok(()) } else { Err(last_error()) }
+}
+
+fn pidfd_open(tgid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: the call takes no pointers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, tgid, 0) };
+    if fd < 0 {
+        return Err(last_error());
+    }
+    // SAFETY: the kernel just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// The error of the last call; `NotFound` if there is no such process.
+fn last_error() -> io::Error {
+    match io::Error::last_os_error() {
+        error if error.raw_os_error() == Some(libc::ESRCH) => io::ErrorKind::NotFound.into(),
+        error => error,
     }
 }
 

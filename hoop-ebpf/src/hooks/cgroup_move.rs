@@ -1,15 +1,18 @@
-//! `cgroup_attach_task`: a process was moved to another cgroup.
+//! `cgroup_attach_task`: a process was moved to another cgroup, by the running process.
 //!
-//! Observes only: an identity, once given, sticks to the process.
+//! Fails open where an identity is not known: a process that the full process map does not hold
+//! leaves unseen. An identity, once given, sticks to the process; in `enforce` one that leaves its
+//! workload is ended, and so is a process of the workload that moved it.
 
 use aya_ebpf::{bindings::BPF_ANY, macros::raw_tracepoint, programs::RawTracePointContext};
 use hoop_common::{
-    event::{EventKind, MoveEvent},
-    state::ProcessEntry,
+    event::Hook,
+    state::{ProcessEntry, Standing},
 };
 
 use crate::{
     emit::{self, Priority},
+    escape::{self, Escape},
     kernel::{KernelPtr, Task},
     maps::PROCESSES,
     workload::{self, Workload},
@@ -29,35 +32,47 @@ pub fn hoop_cgroup_move(ctx: RawTracePointContext) -> i32 {
 
 fn try_cgroup_move(task: Task) -> Option<()> {
     let process = task.process();
-    let now_in = Workload::of_task(task);
-    let (workload, escaped) = match (Workload::of_process(process), now_in) {
-        (Some((known, entry)), now_in) => {
-            let outside = match now_in {
-                Some(now_in) => now_in.id != known.id,
-                None => true,
-            };
-            if (entry.escaped == 1) == outside {
-                return None;
-            }
-            entry.escaped = u64::from(outside);
-            (known, outside)
-        }
-        (None, Some(entered)) => {
-            let entry = ProcessEntry {
-                workload: entered.id,
-                start_ticks: process.start_ticks(),
-                escaped: 0,
-            };
-            let _ = PROCESSES.insert(process.tgid, entry, u64::from(BPF_ANY));
-            (entered, false)
-        }
-        (None, None) => return None,
+    let Some((workload, entry)) = Workload::of_process(process) else {
+        return enter(task);
     };
-    let event = MoveEvent {
-        header: emit::header::<MoveEvent>(EventKind::Move, workload.id, process),
-        to: task.cgroup()?.id(),
-        escaped: u64::from(escaped),
-    };
-    emit::send(&event, Priority::Normal);
+    let standing = entry.standing;
+    if workload.is_left_by(task) {
+        let escape = Escape {
+            workload,
+            process,
+            to: task.cgroup()?.id(),
+            hook: Hook::CgroupMove,
+        };
+        let news = standing == Standing::Inside as u64;
+        // Judged even if it is no news: what was only recorded before may be forbidden now.
+        entry.standing = escape.judge(news) as u64;
+    } else if standing == Standing::Outside as u64 {
+        entry.standing = Standing::Inside as u64;
+        report(workload, task);
+    }
     Some(())
+}
+
+#[inline(always)]
+fn enter(task: Task) -> Option<()> {
+    let workload = Workload::of_task(task)?;
+    let process = task.process();
+    let entry = ProcessEntry {
+        workload: workload.id,
+        start_ticks: process.start_ticks(),
+        standing: Standing::Inside as u64,
+    };
+    let _ = PROCESSES.insert(process.tgid, entry, u64::from(BPF_ANY));
+    report(workload, task);
+    Some(())
+}
+
+#[inline(always)]
+fn report(workload: Workload, task: Task) {
+    let to = match task.cgroup() {
+        Some(cgroup) => cgroup.id(),
+        None => 0,
+    };
+    let event = escape::moved(workload, task.process(), to, Hook::CgroupMove);
+    emit::send(&event, Priority::Normal);
 }

@@ -1,6 +1,7 @@
 //! `sched_process_exec`: a process has its new program and has not run an instruction of it.
 //!
-//! Judges the command. What is denied is ended before its first instruction. The arguments are
+//! Judges the command, and whether the process is where it belongs: one that is outside its workload
+//! runs nothing any more. What is denied is ended before its first instruction. The arguments are
 //! read from the new program's own memory, which no other thread shares yet, so they are what the
 //! program would see. Fails closed: what cannot be read may match any deny rule.
 
@@ -17,12 +18,13 @@ use hoop_common::{
     },
     exec::{Facts, Found},
     limits::{ARGS_BYTES, ARGS_CHUNK, PATH_BYTES},
-    state::ProcessEntry,
+    state::{ProcessEntry, Standing},
 };
 
 use crate::{
     command::{self, Rules},
     emit,
+    escape::Escape,
     kernel::{KernelPtr, Process, Task, current_task, offset},
     maps::{EXEC_SCRATCH, PROCESSES},
     verdict::Decision,
@@ -55,13 +57,16 @@ fn try_exec() -> Option<()> {
     let task = current_task();
     let process = Process::current();
     let workload = match Workload::of_process(process) {
-        Some((workload, _)) => workload,
+        Some((workload, entry)) => {
+            hold(workload, task, process, entry);
+            workload
+        }
         None => {
             let workload = Workload::of_current()?;
             let entry = ProcessEntry {
                 workload: workload.id,
                 start_ticks: process.start_ticks(),
-                escaped: 0,
+                standing: Standing::Inside as u64,
             };
             let _ = PROCESSES.insert(process.tgid, entry, u64::from(BPF_ANY));
             workload
@@ -72,6 +77,26 @@ fn try_exec() -> Option<()> {
     let scratch = unsafe { &mut *scratch };
     report(task, process, workload, scratch);
     Some(())
+}
+
+/// Ends the process if it must not be where it is.
+#[inline(always)]
+fn hold(workload: Workload, task: Task, process: Process, entry: &mut ProcessEntry) {
+    let outside = workload.is_left_by_current();
+    if (outside || entry.standing == Standing::Condemned as u64)
+        && workload.holds()
+        && let Some(cgroup) = task.cgroup()
+    {
+        let escape = Escape {
+            workload,
+            process,
+            to: cgroup.id(),
+            hook: Hook::Exec,
+        };
+        // It was recorded when it was condemned.
+        let news = entry.standing != Standing::Condemned as u64;
+        entry.standing = escape.judge(news) as u64;
+    }
 }
 
 #[inline(always)]

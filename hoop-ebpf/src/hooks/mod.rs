@@ -4,6 +4,7 @@ pub mod cgroup_move;
 pub mod connect4;
 pub mod connect6;
 pub mod egress;
+pub mod end;
 pub mod enter_socket;
 pub mod exec;
 pub mod exit;

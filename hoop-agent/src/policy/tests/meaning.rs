@@ -323,6 +323,10 @@ fn modes_and_sockets() {
         ("builtin/opaque", "hides its destination")
     );
     assert_eq!(
+        named(enforce.escape_rule),
+        ("builtin/escape", "left its workload")
+    );
+    assert_eq!(
         (observe.mode, observe.sockets),
         (Mode::Observe as u32, ALL_SOCKETS)
     );

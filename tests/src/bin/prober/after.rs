@@ -72,6 +72,15 @@ fn take(step: &Step, pipe: &OwnedFd, rest: &[Step], act: &Act) -> Result<(), Fai
             }
             fs::write(cgroup.join("cgroup.procs"), "0").map_err(|error| failure("write", &error))
         }
+        Step::MoveThreadTo(cgroup) => {
+            let path = cgroup.join("cgroup.threads");
+            let moved = std::thread::spawn(move || fs::write(path, "0")).join();
+            moved
+                .map_err(|_| Failure::new("thread", libc::EIO))?
+                .map_err(|error| failure("write", &error))
+        }
+        Step::BornIn(cgroup) => born_in(cgroup),
+        Step::NewCgroup => unshare(CloneFlags::CLONE_NEWCGROUP).map_err(fail("unshare")),
         Step::Become(id) => {
             nix::unistd::setgroups(&[]).map_err(fail("setgroups"))?;
             let (user, group) = (Uid::from_raw(*id), Gid::from_raw(*id));
@@ -92,6 +101,35 @@ fn take(step: &Step, pipe: &OwnedFd, rest: &[Step], act: &Act) -> Result<(), Fai
             Err(failure("execve", &error))
         }
     }
+}
+
+/// `CLONE_INTO_CGROUP` of `include/uapi/linux/sched.h`, which `libc` has too narrow.
+const CLONE_INTO_CGROUP: u64 = 1 << 33;
+
+/// Goes on as a child in another cgroup; the parent waits for it, so that it is not the parent's
+/// end that ends it.
+fn born_in(cgroup: &std::path::Path) -> Result<(), Failure> {
+    let directory = fs::File::open(cgroup).map_err(|error| failure("open", &error))?;
+    // SAFETY: all zero is a valid request.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = CLONE_INTO_CGROUP;
+    arguments.exit_signal = libc::SIGCHLD as u64;
+    arguments.cgroup = directory.as_raw_fd() as u64;
+    // SAFETY: without CLONE_VM this is a fork; the prober has a single thread.
+    let child = call("clone3", || unsafe {
+        libc::syscall(
+            libc::SYS_clone3,
+            &raw const arguments,
+            size_of::<libc::clone_args>(),
+        )
+    })?;
+    if child == 0 {
+        return Ok(());
+    }
+    let child = nix::unistd::Pid::from_raw(child as i32);
+    while waitpid(child, None) == Err(nix::errno::Errno::EINTR) {}
+    // SAFETY: _exit does not return.
+    unsafe { libc::_exit(0) }
 }
 
 fn loopback_up() -> Result<(), Failure> {

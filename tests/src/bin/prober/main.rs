@@ -10,6 +10,7 @@ mod ring;
 mod run;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{BufRead as _, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -86,6 +87,15 @@ fn perform(act: &Act) -> Outcome {
             per_second,
             until,
         } => Ok(repeat(act, *per_second, until)),
+        Act::Execs {
+            program,
+            processes,
+            each,
+        } => run::execs(program, *processes, *each),
+        Act::Write { path, text } => fs::write(path, text)
+            .map(|()| Done::default())
+            .map_err(|error| call::failure("write", &error)),
+        Act::Flee { sign, to, text } => run::flee(sign, *to, text),
         Act::Aim { at } => Ok(aim::each(at)),
         Act::Exit { code } => std::process::exit(*code),
     }

@@ -1,6 +1,7 @@
 //! Programs and crowds of processes.
 
 use std::ffi::{CString, OsStr};
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd as _;
@@ -10,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use hoop_tests::probe::{Done, Failure, Outcome};
+use hoop_tests::probe::{Done, Failure, Outcome, Route};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -18,7 +19,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid};
 
 use crate::call::failure;
-use crate::ip::{connect, done, inet};
+use crate::ip::{connect, done, inet, reach};
 
 pub(crate) fn program(
     program: &Path,
@@ -50,11 +51,11 @@ pub(crate) fn program(
 }
 
 pub(crate) fn from_memory(program: &Path, argv: &[Vec<u8>]) -> Outcome {
-    let bytes = std::fs::read(program).map_err(|error| failure("read", &error))?;
+    let bytes = fs::read(program).map_err(|error| failure("read", &error))?;
     let name = c"program";
     let memory = nix::sys::memfd::memfd_create(name, nix::sys::memfd::MFdFlags::empty())
         .map_err(|errno| Failure::new("memfd_create", errno as i32))?;
-    let mut memory = std::fs::File::from(memory);
+    let mut memory = fs::File::from(memory);
     memory
         .write_all(&bytes)
         .map_err(|error| failure("write", &error))?;
@@ -185,14 +186,18 @@ pub(crate) fn spawn(count: u32) -> Outcome {
 }
 
 pub(crate) fn flood(to: SocketAddr, processes: u32, each: u32) -> Outcome {
+    in_parallel(processes, || connects(to, each).unwrap_or(0))
+}
+
+/// Adds up what each of several processes counts.
+fn in_parallel(processes: u32, work: impl Fn() -> u32) -> Outcome {
     let (mut reader, mut writer) = std::io::pipe().map_err(|error| failure("pipe", &error))?;
     let mut children = Vec::new();
     for _ in 0..processes {
         // SAFETY: the prober has a single thread, so the child may do anything.
         match unsafe { nix::unistd::fork() }.map_err(|errno| Failure::new("fork", errno as i32))? {
             ForkResult::Child => {
-                let judged = connects(to, each).unwrap_or(0);
-                let _ = writer.write_all(&judged.to_ne_bytes());
+                let _ = writer.write_all(&work().to_ne_bytes());
                 // SAFETY: _exit does not return.
                 unsafe { libc::_exit(0) }
             }
@@ -204,11 +209,35 @@ pub(crate) fn flood(to: SocketAddr, processes: u32, each: u32) -> Outcome {
     let read = reader.read_to_end(&mut counts);
     children.into_iter().for_each(reap);
     read.map_err(|error| failure("read", &error))?;
-    let judged: u32 = counts
+    let sum: u32 = counts
         .chunks_exact(4)
         .map(|count| u32::from_ne_bytes([count[0], count[1], count[2], count[3]]))
         .sum();
-    Ok(done(judged.into()))
+    Ok(done(sum.into()))
+}
+
+pub(crate) fn execs(program: &Path, processes: u32, each: u32) -> Outcome {
+    in_parallel(processes, || {
+        let parent = std::process::id().to_string();
+        let mut ran = 0;
+        for _ in 0..each {
+            let status = Command::new(program).arg(&parent).status();
+            ran += u32::from(status.is_ok_and(|status| status.success()));
+        }
+        ran
+    })
+}
+
+pub(crate) fn flee(sign: &Path, to: SocketAddr, text: &str) -> Outcome {
+    let cgroup = || fs::read("/proc/self/cgroup").map_err(|error| failure("read", &error));
+    let before = cgroup()?;
+    fs::write(sign, "").map_err(|error| failure("write", &error))?;
+    // Nothing announces a move, and a moment later is too late.
+    while cgroup()? == before {}
+    loop {
+        // What comes of one does not matter to the next.
+        let _ = reach(Route::UdpSendto, to, text);
+    }
 }
 
 /// Connects one socket over and over; how often the kernel allowed or denied it.
