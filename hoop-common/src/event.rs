@@ -330,6 +330,10 @@ pub enum Hook {
     SocketCreate = 8,
     /// The tracepoints of `socket` and `socketpair`.
     EnterSocket = 9,
+    /// The LSM's `unix_stream_connect`.
+    UnixConnect = 10,
+    /// The LSM's `unix_may_send`.
+    UnixSend = 11,
 }
 
 impl Hook {
@@ -346,6 +350,8 @@ impl Hook {
             7 => Self::Exec,
             8 => Self::SocketCreate,
             9 => Self::EnterSocket,
+            10 => Self::UnixConnect,
+            11 => Self::UnixSend,
             _ => return None,
         })
     }
@@ -363,6 +369,8 @@ impl Hook {
             Self::Exec => "exec",
             Self::SocketCreate => "socket_create",
             Self::EnterSocket => "enter_socket",
+            Self::UnixConnect => "unix_connect",
+            Self::UnixSend => "unix_send",
         }
     }
 
@@ -371,7 +379,11 @@ impl Hook {
     pub const fn judges_sockets(self) -> bool {
         matches!(
             self,
-            Self::SockCreate | Self::SocketCreate | Self::EnterSocket
+            Self::SockCreate
+                | Self::SocketCreate
+                | Self::EnterSocket
+                | Self::UnixConnect
+                | Self::UnixSend
         )
     }
 }
@@ -472,6 +484,9 @@ pub struct Offsets {
     pub net_ns_inum: u32,
     pub user_namespace_ns_inum: u32,
     pub cgroup_namespace_ns_inum: u32,
+    pub socket_sk: u32,
+    /// `unix_sock.path`; 0 where the kernel's type information does not have it.
+    pub unix_sock_path: u32,
 }
 
 impl Offsets {

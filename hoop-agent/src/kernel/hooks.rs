@@ -69,7 +69,7 @@ pub struct Hooks(Vec<(&'static Hook, HookState)>);
 
 /// Every program of the object. The order is that of loading and of what people see; the LSM's first
 /// hook is also the one that shows whether the kernel calls the BPF LSM at all.
-pub static HOOKS: [Hook; 13] = [
+pub static HOOKS: [Hook; 15] = [
     Hook {
         program: "hoop_connect4",
         place: Place::Workloads,
@@ -146,6 +146,20 @@ pub static HOOKS: [Hook; 13] = [
         duty: Duty::Judges,
         need: Need::Optional,
         costs: "sockets of other families than IPv4 and IPv6 do not fail with EPERM",
+    },
+    Hook {
+        program: "hoop_unix_connect",
+        place: Place::Lsm("unix_stream_connect"),
+        duty: Duty::Judges,
+        need: Need::Optional,
+        costs: "connections to Unix sockets that `sockets.unix.deny` names are not stopped",
+    },
+    Hook {
+        program: "hoop_unix_send",
+        place: Place::Lsm("unix_may_send"),
+        duty: Duty::Judges,
+        need: Need::Optional,
+        costs: "datagrams to Unix sockets that `sockets.unix.deny` names are not stopped",
     },
     Hook {
         program: "hoop_enter_socket",

@@ -17,6 +17,7 @@ use hoop_common::{
     limits::MAX_POLICIES,
     policy::{Cell, PolicyEntry, WorkloadEntry},
     state::ProcessEntry,
+    unix_path::UnixKey,
 };
 use thiserror::Error;
 use zerocopy::IntoBytes;
@@ -34,7 +35,7 @@ use super::{
 /// The object that `cargo xtask build-ebpf` made.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/hoop-ebpf.o"));
 
-const PINNED_MAPS: [&str; 11] = [
+const PINNED_MAPS: [&str; 12] = [
     "EVENTS",
     "EXECS",
     "LOST",
@@ -45,6 +46,7 @@ const PINNED_MAPS: [&str; 11] = [
     "SOCKETS",
     "STATE",
     "TABLES",
+    "UNIX_DENIED",
     "WORKLOADS",
 ];
 
@@ -136,6 +138,8 @@ pub struct Kernel {
     pub tables: ArrayOfMaps<MapData, Array<MapData, Pod<Cell>>>,
     /// `PROCESSES`
     pub processes: HashMap<MapData, u32, Pod<ProcessEntry>>,
+    /// `UNIX_DENIED`
+    pub unix_denied: HashMap<MapData, Pod<UnixKey>, u32>,
 }
 
 /// The maps through which events arrive. They belong to the thread that reads them.
@@ -222,6 +226,7 @@ impl Kernel {
             matcher,
             tables: take(&mut ebpf, "TABLES")?,
             processes: take(&mut ebpf, "PROCESSES")?,
+            unix_denied: take(&mut ebpf, "UNIX_DENIED")?,
             ebpf,
             pins,
             generation,

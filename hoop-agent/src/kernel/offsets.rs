@@ -72,5 +72,8 @@ pub fn find(btf: &Btf) -> Result<Offsets, BtfError> {
         net_ns_inum: at("net", "ns.inum")?,
         user_namespace_ns_inum: at("user_namespace", "ns.inum")?,
         cgroup_namespace_ns_inum: at("cgroup_namespace", "ns.inum")?,
+        socket_sk: at("socket", "sk")?,
+        // Where Unix sockets are a module, its type information is elsewhere.
+        unix_sock_path: at("unix_sock", "path").unwrap_or(0),
     })
 }
