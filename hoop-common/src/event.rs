@@ -347,6 +347,12 @@ pub enum Hook {
     CgroupMove = 20,
     /// The tracepoint `sched_process_fork`
     Fork = 21,
+    /// The LSM's `unix_stream_connect`.
+    UnixConnect = 10,
+    /// The LSM's `unix_may_send`.
+    UnixSend = 11,
+    /// The tracepoint of requests to `io_uring`.
+    RingSocket = 12,
 }
 
 impl Hook {
@@ -365,6 +371,9 @@ impl Hook {
             9 => Self::EnterSocket,
             20 => Self::CgroupMove,
             21 => Self::Fork,
+            10 => Self::UnixConnect,
+            11 => Self::UnixSend,
+            12 => Self::RingSocket,
             _ => return None,
         })
     }
@@ -384,6 +393,9 @@ impl Hook {
             Self::EnterSocket => "enter_socket",
             Self::CgroupMove => "cgroup_move",
             Self::Fork => "fork",
+            Self::UnixConnect => "unix_connect",
+            Self::UnixSend => "unix_send",
+            Self::RingSocket => "ring_socket",
         }
     }
 
@@ -392,7 +404,12 @@ impl Hook {
     pub const fn judges_sockets(self) -> bool {
         matches!(
             self,
-            Self::SockCreate | Self::SocketCreate | Self::EnterSocket
+            Self::SockCreate
+                | Self::SocketCreate
+                | Self::EnterSocket
+                | Self::UnixConnect
+                | Self::UnixSend
+                | Self::RingSocket
         )
     }
 }
@@ -500,6 +517,15 @@ pub struct Offsets {
     pub mount_mnt_ns: u32,
     pub mnt_namespace_user_ns: u32,
     pub cgroup_namespace_ns_inum: u32,
+    pub socket_sk: u32,
+    /// `unix_sock.path`; 0 where the kernel's type information does not have it.
+    pub unix_sock_path: u32,
+    /// The next five are 0 where `io_uring` makes no sockets, before Linux 6.0.
+    pub io_kiocb_opcode: u32,
+    pub io_kiocb_cmd: u32,
+    pub io_socket_domain: u32,
+    pub io_socket_type: u32,
+    pub io_socket_protocol: u32,
 }
 
 impl Offsets {

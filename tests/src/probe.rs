@@ -56,6 +56,15 @@ pub enum Act {
         /// Protocol.
         protocol: i32,
     },
+    /// The same by a request to `io_uring`.
+    SocketByRing {
+        /// `AF_*`
+        family: i32,
+        /// `SOCK_*`
+        kind: i32,
+        /// Protocol.
+        protocol: i32,
+    },
     /// Make a socket without using it. Answers with its descriptor.
     Open {
         /// Of which kind.
@@ -93,6 +102,16 @@ pub enum Act {
     },
     /// Take a socket that the listener at `path` passes. Answers with its descriptor.
     TakeSocket {
+        /// A Unix socket.
+        path: PathBuf,
+    },
+    /// Connect to the stream socket at `path`.
+    ConnectUnix {
+        /// A Unix socket.
+        path: PathBuf,
+    },
+    /// Send a datagram to the socket at `path`.
+    SendUnix {
         /// A Unix socket.
         path: PathBuf,
     },

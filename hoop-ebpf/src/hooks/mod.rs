@@ -9,10 +9,13 @@ pub mod enter_socket;
 pub mod exec;
 pub mod exit;
 pub mod fork;
+pub mod ring_socket;
 pub mod sendmsg4;
 pub mod sendmsg6;
 pub mod sock_create;
 pub mod socket_create;
+pub mod unix_connect;
+pub mod unix_send;
 
 /// Return values of cgroup programs.
 const DENY: i32 = 0;
