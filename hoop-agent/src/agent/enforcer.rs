@@ -395,7 +395,7 @@ impl Enforcer {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => {
-                    tracing::error!(%error, tgid, "a process that left its workload lives on")
+                    tracing::error!(%error, tgid, "a process that left its workload lives on");
                 }
             }
         }
