@@ -343,6 +343,10 @@ pub enum Hook {
     SocketCreate = 8,
     /// The tracepoints of `socket` and `socketpair`.
     EnterSocket = 9,
+    /// The LSM's `unix_stream_connect`.
+    UnixConnect = 10,
+    /// The LSM's `unix_may_send`.
+    UnixSend = 11,
     /// The tracepoint `cgroup_attach_task`
     CgroupMove = 20,
     /// The tracepoint `sched_process_fork`
@@ -363,6 +367,8 @@ impl Hook {
             7 => Self::Exec,
             8 => Self::SocketCreate,
             9 => Self::EnterSocket,
+            10 => Self::UnixConnect,
+            11 => Self::UnixSend,
             20 => Self::CgroupMove,
             21 => Self::Fork,
             _ => return None,
@@ -382,6 +388,8 @@ impl Hook {
             Self::Exec => "exec",
             Self::SocketCreate => "socket_create",
             Self::EnterSocket => "enter_socket",
+            Self::UnixConnect => "unix_connect",
+            Self::UnixSend => "unix_send",
             Self::CgroupMove => "cgroup_move",
             Self::Fork => "fork",
         }
@@ -392,7 +400,11 @@ impl Hook {
     pub const fn judges_sockets(self) -> bool {
         matches!(
             self,
-            Self::SockCreate | Self::SocketCreate | Self::EnterSocket
+            Self::SockCreate
+                | Self::SocketCreate
+                | Self::EnterSocket
+                | Self::UnixConnect
+                | Self::UnixSend
         )
     }
 }
@@ -500,6 +512,9 @@ pub struct Offsets {
     pub mount_mnt_ns: u32,
     pub mnt_namespace_user_ns: u32,
     pub cgroup_namespace_ns_inum: u32,
+    pub socket_sk: u32,
+    /// `unix_sock.path`; 0 where the kernel's type information does not have it.
+    pub unix_sock_path: u32,
 }
 
 impl Offsets {

@@ -12,3 +12,4 @@ pub mod limits;
 pub mod matcher;
 pub mod policy;
 pub mod state;
+pub mod unix_path;

@@ -42,6 +42,9 @@ pub const CONTROL_RING_BYTES: u32 = 8 << 20;
 /// that a flood of allowed events cannot push a denial out of the record.
 pub const CONTROL_RING_RESERVED_FROM: u64 = CONTROL_RING_BYTES as u64 / 4 * 3;
 
+/// Unix sockets that all policies deny by path, in both banks together.
+pub const MAX_UNIX_DENIED: u32 = 4096;
+
 /// Processes inside workloads at one time whose identity the kernel side holds.
 pub const MAX_PROCESSES: u32 = 65_536;
 

@@ -22,6 +22,7 @@ mod matcher;
 mod packet;
 mod path;
 mod socket;
+mod unix;
 mod verdict;
 mod verifier;
 mod workload;

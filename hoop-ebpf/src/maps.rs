@@ -9,9 +9,13 @@ use aya_ebpf::{
 use hoop_common::{
     event::LossCause,
     exec::ExecEntry,
-    limits::{CONTROL_RING_BYTES, MAX_MATCHER_CELLS, MAX_POLICIES, MAX_PROCESSES, MAX_WORKLOADS},
+    limits::{
+        CONTROL_RING_BYTES, MAX_MATCHER_CELLS, MAX_POLICIES, MAX_PROCESSES, MAX_UNIX_DENIED,
+        MAX_WORKLOADS,
+    },
     policy::{Cell, Key, PolicyEntry, WorkloadEntry},
     state::{ProcessEntry, State},
+    unix_path::UnixKey,
 };
 
 /// Control events on their way to the daemon.
@@ -54,6 +58,10 @@ pub static TABLES: ArrayOfMaps<Table, 2> = ArrayOfMaps::new();
 
 /// A table; the daemon makes one of the right length for every epoch.
 pub type Table = Array<Cell, 1, { BPF_F_INNER_MAP as usize }>;
+
+/// Unix sockets that policies deny by path: the rule's number.
+#[btf_map]
+pub static UNIX_DENIED: HashMap<UnixKey, u32, { MAX_UNIX_DENIED as usize }> = HashMap::new();
 
 /// Processes of workloads by tgid, so that an identity survives a move to another cgroup and a
 /// process's end is reported once.

@@ -112,6 +112,15 @@ impl Governed<'_> {
         )
     }
 
+    /// What a rule that denies means in the policy's mode.
+    #[inline(always)]
+    pub fn denied_by(self, rule: u32) -> Decision {
+        match self.policy {
+            Some(policy) => decide(policy.mode, Ruling { rule, allow: false }),
+            None => Decision::CLOSED,
+        }
+    }
+
     /// Judges a kind of socket.
     #[inline(always)]
     pub fn socket(self, kind: SocketKind) -> Decision {

@@ -33,6 +33,8 @@ pub struct Workload {
 #[derive(Clone, Copy)]
 pub struct Governed<'a> {
     pub epoch: Epoch,
+    /// Index of the policy in `POLICIES`, if there is one.
+    pub index: Option<u32>,
     /// `None`: the workload has no policy in this epoch, so nothing is allowed.
     pub policy: Option<&'a PolicyEntry>,
     /// Its exec rules.
@@ -94,14 +96,15 @@ impl Workload {
         } else {
             self.entry.policy[1]
         };
-        let (policy, exec) = if index == NO_POLICY {
-            (None, None)
+        let (index, policy, exec) = if index == NO_POLICY {
+            (None, None, None)
         } else {
             let index = bank * MAX_POLICIES + index;
-            (POLICIES.get(index), EXECS.get(index))
+            (Some(index), POLICIES.get(index), EXECS.get(index))
         };
         Governed {
             epoch,
+            index,
             policy,
             exec,
         }

@@ -96,6 +96,16 @@ pub enum Act {
         /// A Unix socket.
         path: PathBuf,
     },
+    /// Connect to the stream socket at `path`.
+    ConnectUnix {
+        /// A Unix socket.
+        path: PathBuf,
+    },
+    /// Send a datagram to the socket at `path`.
+    SendUnix {
+        /// A Unix socket.
+        path: PathBuf,
+    },
     /// Fork, take the steps, do it, answer what came of it.
     After {
         /// Taken in order.

@@ -17,6 +17,7 @@ fn keepers(promise: Promise) -> &'static [&'static [&'static str]] {
             &["hoop_socket_create"],
             &["hoop_enter_socket", "hoop_enter_socketpair"],
         ],
+        Promise::UnixPaths => &[&["hoop_unix_connect", "hoop_unix_send"]],
     }
 }
 

@@ -166,6 +166,20 @@ pub static HOOKS: [Hook; 15] = [
         costs: "sockets of other families than IPv4 and IPv6 do not fail with EPERM",
     },
     Hook {
+        program: "hoop_unix_connect",
+        place: Place::Lsm("unix_stream_connect"),
+        duty: Duty::Judges,
+        need: Need::Optional,
+        costs: "connections to Unix sockets that `sockets.unix.deny` names are not stopped",
+    },
+    Hook {
+        program: "hoop_unix_send",
+        place: Place::Lsm("unix_may_send"),
+        duty: Duty::Judges,
+        need: Need::Optional,
+        costs: "datagrams to Unix sockets that `sockets.unix.deny` names are not stopped",
+    },
+    Hook {
         program: "hoop_enter_socket",
         place: Place::Syscall("socket"),
         duty: Duty::Judges,

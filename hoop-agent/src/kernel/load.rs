@@ -17,6 +17,7 @@ use hoop_common::{
     limits::MAX_POLICIES,
     policy::{Cell, PolicyEntry, WorkloadEntry},
     state::{ProcessEntry, Standing},
+    unix_path::UnixKey,
 };
 use thiserror::Error;
 use zerocopy::IntoBytes;
@@ -35,7 +36,7 @@ use super::{
 /// The object that `cargo xtask build-ebpf` made.
 pub(super) static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/hoop-ebpf.o"));
 
-const PINNED_MAPS: [&str; 11] = [
+const PINNED_MAPS: [&str; 12] = [
     "EVENTS",
     "EXECS",
     "LOST",
@@ -46,6 +47,7 @@ const PINNED_MAPS: [&str; 11] = [
     "SOCKETS",
     "STATE",
     "TABLES",
+    "UNIX_DENIED",
     "WORKLOADS",
 ];
 
@@ -137,6 +139,8 @@ pub struct Kernel {
     pub tables: ArrayOfMaps<MapData, Array<MapData, Pod<Cell>>>,
     /// `PROCESSES`
     pub processes: HashMap<MapData, u32, Pod<ProcessEntry>>,
+    /// `UNIX_DENIED`
+    pub unix_denied: HashMap<MapData, Pod<UnixKey>, u32>,
 }
 
 /// The maps through which events arrive. They belong to the thread that reads them.
@@ -223,6 +227,7 @@ impl Kernel {
             matcher,
             tables: take(&mut ebpf, "TABLES")?,
             processes: take(&mut ebpf, "PROCESSES")?,
+            unix_denied: take(&mut ebpf, "UNIX_DENIED")?,
             ebpf,
             pins,
             generation,

@@ -75,5 +75,8 @@ pub fn find(btf: &Btf) -> Result<Offsets, BtfError> {
         mount_mnt_ns: at("mount", "mnt_ns")?,
         mnt_namespace_user_ns: at("mnt_namespace", "user_ns")?,
         cgroup_namespace_ns_inum: at("cgroup_namespace", "ns.inum")?,
+        socket_sk: at("socket", "sk")?,
+        // Where Unix sockets are a module, its type information is elsewhere.
+        unix_sock_path: at("unix_sock", "path").unwrap_or(0),
     })
 }

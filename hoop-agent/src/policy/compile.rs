@@ -7,13 +7,14 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use hoop_common::exec::ExecEntry;
-use hoop_common::limits::{MAX_CELLS, MAX_MATCHER_CELLS, MAX_POLICIES};
+use hoop_common::limits::{MAX_CELLS, MAX_MATCHER_CELLS, MAX_POLICIES, MAX_UNIX_DENIED};
 use hoop_common::policy::{Cell, Key, Mode, PolicyEntry, Ruling, Segment, judge};
+use hoop_common::unix_path;
 
 use super::book::RuleBook;
 use super::model::{
     ALL_SOCKETS, Action, DEFAULT_BECAUSE, DEFAULT_RULE, ESCAPE_BECAUSE, ESCAPE_RULE, OBSERVE_RULE,
-    OPAQUE_BECAUSE, OPAQUE_RULE, Policy, SOCKETS_BECAUSE, SOCKETS_RULE, judged_address,
+    OPAQUE_BECAUSE, OPAQUE_RULE, Policy, SOCKETS_BECAUSE, SOCKETS_RULE, UNIX_RULE, judged_address,
 };
 use super::sweep::{Run, Sweep};
 
@@ -28,6 +29,9 @@ pub struct Compiled {
     pub matcher: Vec<u32>,
     /// The exec rules of each policy, in the same order.
     pub exec: Vec<ExecEntry>,
+    /// Unix sockets that are denied: index of the policy, hash of the path, and the rule. At most
+    /// half of [`MAX_UNIX_DENIED`].
+    pub unix_denied: Vec<(u32, u64, u32)>,
 }
 
 /// Why policies do not fit the kernel's maps.
@@ -58,6 +62,15 @@ pub enum CompileError {
         largest: String,
         /// How many of `found` are that policy's.
         cells: usize,
+    },
+    /// More than half of [`MAX_UNIX_DENIED`].
+    #[error(
+        "the policies deny {found} Unix sockets, counting other names of their directories, the \
+         limit is {}: drop some", MAX_UNIX_DENIED / 2
+    )]
+    TooManyUnixSockets {
+        /// How many they deny.
+        found: usize,
     },
     /// More than [`MAX_MATCHER_CELLS`].
     #[error(
@@ -123,12 +136,40 @@ pub fn compile(policies: &[Policy], book: &mut RuleBook) -> Result<Compiled, Com
             cells: largest.0,
         });
     }
+    let unix_denied = unix_denied(policies, book);
+    if unix_denied.len() > MAX_UNIX_DENIED as usize / 2 {
+        return Err(CompileError::TooManyUnixSockets {
+            found: unix_denied.len(),
+        });
+    }
     Ok(Compiled {
+        unix_denied,
         cells: table.cells,
         policies: entries,
         matcher: matcher.cells,
         exec,
     })
+}
+
+fn unix_denied(policies: &[Policy], book: &mut RuleBook) -> Vec<(u32, u64, u32)> {
+    let mut denied = Vec::new();
+    for (index, policy) in (0..).zip(policies) {
+        if policy.mode == Mode::Observe {
+            continue;
+        }
+        for path in &policy.unix_deny {
+            let because = format!("{} is in sockets.unix.deny", path.text);
+            let rule = book.number(&policy.name, UNIX_RULE, &because);
+            let texts = [Some(&path.text), path.resolved.as_ref()];
+            let hashes = texts.into_iter().flatten();
+            denied.extend(
+                hashes
+                    .filter_map(|text| unix_path::hash(text.as_bytes()))
+                    .map(|hash| (index, hash, rule)),
+            );
+        }
+    }
+    denied
 }
 
 impl Compiled {

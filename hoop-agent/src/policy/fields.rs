@@ -5,6 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use globset::{GlobBuilder, GlobMatcher};
+use hoop_common::unix_path::{self, MAX_NAMES, NAME_BYTES};
 use ipnet::{IpNet, Ipv4Net};
 
 use super::exec::UidRange;
@@ -285,4 +286,29 @@ pub(super) fn line(text: &str) -> Result<(), Wrong> {
     } else {
         Ok(())
     }
+}
+/// The path of a Unix socket.
+pub(super) fn socket_path(text: &str) -> Result<(), Wrong> {
+    let example = "write a whole path, like /run/docker.sock";
+    let shown = text.escape_debug();
+    if !text.starts_with('/') {
+        return wrong(format!("`{shown}` is not an absolute path"), example);
+    }
+    let mut names = text.split('/').skip(1);
+    if names.any(|name| matches!(name, "" | "." | "..")) {
+        return wrong(format!("`{shown}` has an empty, `.` or `..` part"), example);
+    }
+    if text.contains(['*', '?', '[', '{']) {
+        return wrong(format!("`{shown}` is a pattern"), example);
+    }
+    if unix_path::hash(text.as_bytes()).is_none() {
+        let help = "name a shorter path";
+        return wrong(
+            format!(
+                "`{shown}` has more than {MAX_NAMES} parts, or one of more than {NAME_BYTES} bytes"
+            ),
+            help,
+        );
+    }
+    Ok(())
 }

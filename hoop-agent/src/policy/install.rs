@@ -3,6 +3,7 @@
 use hoop_common::{
     limits::MAX_POLICIES,
     policy::{Epoch, WorkloadEntry},
+    unix_path::UnixKey,
 };
 
 use super::compile::Compiled;
@@ -54,6 +55,7 @@ pub fn install(
             .set(first + index, Pod(entry), 0)
             .map_err(|error| LoadError::map("EXECS", error))?;
     }
+    deny_unix_sockets(kernel, compiled, first)?;
     kernel.policies_in_bank[bank as usize] = compiled.policies.len() as u32;
     for (id, policy) in workloads {
         assign(kernel, id, bank, policy)?;
@@ -65,6 +67,37 @@ pub fn install(
         .set(bank, &table, 0)
         .map_err(|error| LoadError::map("TABLES", error))?;
     Ok(next)
+}
+
+/// Fills the part of the idle bank, which begins at policy `first`.
+fn deny_unix_sockets(
+    kernel: &mut Kernel,
+    compiled: &Compiled,
+    first: u32,
+) -> Result<(), LoadError> {
+    let failed = |error| LoadError::map("UNIX_DENIED", error);
+    let of_bank = first..first + MAX_POLICIES;
+    let stale: Vec<_> = kernel
+        .unix_denied
+        .keys()
+        .flatten()
+        .filter(|Pod(key)| of_bank.contains(&key.policy))
+        .collect();
+    for key in stale {
+        kernel.unix_denied.remove(&key).map_err(failed)?;
+    }
+    for &(policy, path, rule) in &compiled.unix_denied {
+        let key = UnixKey {
+            path,
+            policy: first + policy,
+            reserved: 0,
+        };
+        kernel
+            .unix_denied
+            .insert(Pod(key), rule, 0)
+            .map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// Gives a workload its policy for the epoch of `bank`; the other bank keeps what it has.

@@ -54,10 +54,25 @@ pub fn load(path: &Path) -> Result<Vec<Policy>, Diagnostics> {
         Ok(documents
             .into_iter()
             .filter_map(|(_, document)| document.policy)
+            .map(resolve_sockets)
             .collect())
     } else {
         Err(problems.sorted())
     }
+}
+
+/// Resolves the directories of Unix sockets: `/var/run` is a symbolic link nearly everywhere.
+fn resolve_sockets(mut policy: Policy) -> Policy {
+    for path in &mut policy.unix_deny {
+        let text = Path::new(&path.text);
+        let resolved = text
+            .parent()
+            .zip(text.file_name())
+            .and_then(|(directory, name)| Some(fs::canonicalize(directory).ok()?.join(name)))
+            .and_then(|path| path.into_os_string().into_string().ok());
+        path.resolved = resolved.filter(|resolved| *resolved != path.text);
+    }
+    policy
 }
 
 /// Finds what no two policies may share.

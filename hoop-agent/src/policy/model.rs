@@ -17,6 +17,8 @@ pub const DEFAULT_RULE: &str = "default";
 pub const OBSERVE_RULE: &str = "observe";
 /// The rule that answers for kinds of socket.
 pub const SOCKETS_RULE: &str = "builtin/sockets";
+/// The rule that answers for Unix sockets that are denied by path.
+pub const UNIX_RULE: &str = "builtin/unix";
 /// The rule that answers for packets that hide their destination.
 pub const OPAQUE_RULE: &str = "builtin/opaque";
 /// The rule that answers for processes that leave their workload.
@@ -58,6 +60,8 @@ pub struct Policy {
     pub sockets: u32,
     /// Where the file states `sockets`; if it does not, [`DEFAULT_SOCKETS`] holds.
     pub sockets_stated: Option<Position>,
+    /// Unix sockets that its workloads may not turn to.
+    pub unix_deny: Vec<UnixPath>,
     /// Whether it may be installed on a kernel that cannot enforce all of it.
     pub allow_degraded: bool,
     /// The file it was read from.
@@ -84,6 +88,18 @@ impl Policy {
         };
         of(Action::Deny).chain(of(Action::Allow))
     }
+}
+
+/// A Unix socket that a policy denies by its path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnixPath {
+    /// The path as written: absolute, without `.`, `..` and repeated slashes.
+    pub text: String,
+    /// The same without symbolic links in its directory, if those led elsewhere when the file was
+    /// read: the kernel knows a socket by that path only.
+    pub resolved: Option<String>,
+    /// Where it stands in the policy's file.
+    pub position: Position,
 }
 
 /// A glob over cgroup paths.

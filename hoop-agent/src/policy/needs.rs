@@ -13,17 +13,20 @@ use super::model::{Policy, socket_name};
 pub enum Promise {
     /// Sockets of other families than IPv4 and IPv6 do not open, or their process ends.
     SocketFamilies,
+    /// Unix sockets are denied by their path.
+    UnixPaths,
 }
 
 impl Promise {
     /// Every promise.
-    pub const ALL: [Self; 1] = [Self::SocketFamilies];
+    pub const ALL: [Self; 2] = [Self::SocketFamilies, Self::UnixPaths];
 }
 
 impl fmt::Display for Promise {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::SocketFamilies => "stop sockets of other families than IPv4 and IPv6",
+            Self::UnixPaths => "deny Unix sockets by path",
         })
     }
 }
@@ -45,6 +48,7 @@ pub fn needs(policy: &Policy) -> Vec<Need> {
     let mut needs = Vec::new();
     if policy.mode == Mode::Enforce {
         needs.extend(socket_families(policy));
+        needs.extend(unix_paths(policy));
     }
     needs
 }
@@ -59,5 +63,14 @@ fn socket_families(policy: &Policy) -> Option<Need> {
         promise: Promise::SocketFamilies,
         stated: format!("`sockets.allow` leaves out {}", denied.join(", ")),
         position: policy.sockets_stated.unwrap_or(policy.position),
+    })
+}
+
+fn unix_paths(policy: &Policy) -> Option<Need> {
+    let first = policy.unix_deny.first()?;
+    Some(Need {
+        promise: Promise::UnixPaths,
+        stated: "`sockets.unix.deny` names paths".to_owned(),
+        position: first.position,
     })
 }

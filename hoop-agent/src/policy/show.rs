@@ -50,6 +50,9 @@ impl fmt::Display for Show<'_> {
             " (not stated)"
         };
         writeln!(f, "  sockets   {sockets}{stated}")?;
+        for path in &policy.unix_deny {
+            writeln!(f, "  no socket {}", path.text)?;
+        }
 
         let default = match policy.egress.default {
             Action::Allow => "",

@@ -15,7 +15,7 @@ use super::exec::Exec;
 use super::fields::{self, StatedProtocol, Wrong};
 use super::model::{
     Action, CgroupPattern, DEFAULT_RULE, DEFAULT_SOCKETS, Egress, OBSERVE_RULE, Policy, PortRange,
-    Protocol, Rule, has_ports, socket_name,
+    Protocol, Rule, UnixPath, has_ports, socket_name,
 };
 use super::yaml::{self, Node, Value};
 
@@ -188,6 +188,7 @@ impl Reader<'_> {
         };
         self.compare_names(names);
         let sockets = spec.get("sockets").map(|node| self.sockets(node));
+        let (sockets, unix_deny) = sockets.unwrap_or_default();
         let allow_degraded = spec
             .get("allowDegraded")
             .and_then(|node| self.word(node, "value", &[("true", true), ("false", false)]));
@@ -203,6 +204,7 @@ impl Reader<'_> {
             exec: exec?,
             sockets: sockets.unwrap_or(DEFAULT_SOCKETS),
             sockets_stated: spec.get("sockets").map(|node| node.position),
+            unix_deny,
             allow_degraded: allow_degraded.unwrap_or(false),
             file: self.path.to_owned(),
             position,
@@ -235,20 +237,47 @@ impl Reader<'_> {
         Some((text.to_owned(), matcher))
     }
 
-    fn sockets(&mut self, node: &Node<'_>) -> u32 {
+    /// The kinds that are allowed, if that is stated, and the Unix sockets that are denied.
+    fn sockets(&mut self, node: &Node<'_>) -> (Option<u32>, Vec<UnixPath>) {
+        let Some(fields) = self.fields(node, "`sockets`", &["allow", "unix"]) else {
+            return (None, Vec::new());
+        };
+        if fields.entries.is_empty() {
+            let help = "add `allow: [tcp, udp, unix]`, or remove the key";
+            self.refuse(fields.position, "`sockets` is empty", help);
+        }
+        let allow = fields.get("allow").map(|allow| self.socket_kinds(allow));
+        let deny = fields.get("unix").map(|unix| self.unix(unix));
+        (allow, deny.unwrap_or_default())
+    }
+
+    fn socket_kinds(&mut self, node: &Node<'_>) -> u32 {
+        let kinds = SocketKind::ALL.map(|kind| (socket_name(kind), kind));
         let mut sockets = 0;
-        let example = "allow: [tcp, udp, unix]";
-        if let Some(fields) = self.fields(node, "`sockets`", &["allow"])
-            && let Some(allow) = self.required(&fields, "allow", example)
-        {
-            let kinds = SocketKind::ALL.map(|kind| (socket_name(kind), kind));
-            for item in self.list(allow, "`allow`", "[tcp, udp, unix]") {
-                if let Some(kind) = self.word(item, "kind of socket", &kinds) {
-                    sockets |= kind.bit();
-                }
+        for item in self.list(node, "`allow`", "[tcp, udp, unix]") {
+            if let Some(kind) = self.word(item, "kind of socket", &kinds) {
+                sockets |= kind.bit();
             }
         }
         sockets
+    }
+
+    fn unix(&mut self, node: &Node<'_>) -> Vec<UnixPath> {
+        let mut paths = Vec::new();
+        if let Some(fields) = self.fields(node, "`unix`", &["deny"])
+            && let Some(deny) = self.required(&fields, "deny", "deny: [/run/docker.sock]")
+        {
+            for item in self.filled(deny, "`deny`", "[/run/docker.sock]") {
+                if let Some(text) = self.checked(item, "a path", fields::socket_path) {
+                    paths.push(UnixPath {
+                        text: text.to_owned(),
+                        resolved: None,
+                        position: item.position,
+                    });
+                }
+            }
+        }
+        paths
     }
 
     fn egress(&mut self, node: &Node<'_>, names: &mut Names) -> Option<Egress> {

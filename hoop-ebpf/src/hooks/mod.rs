@@ -13,6 +13,8 @@ pub mod sendmsg4;
 pub mod sendmsg6;
 pub mod sock_create;
 pub mod socket_create;
+pub mod unix_connect;
+pub mod unix_send;
 
 /// Return values of cgroup programs.
 const DENY: i32 = 0;

@@ -267,6 +267,7 @@ fn policy() -> Policy {
         .unwrap(),
         sockets: 0,
         sockets_stated: None,
+        unix_deny: Vec::new(),
         allow_degraded: false,
         file: "policy.yaml".into(),
         position: Position::default(),

@@ -12,6 +12,7 @@ mod run;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, Write as _};
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -56,6 +57,13 @@ fn perform(act: &Act) -> Outcome {
         Act::SendTo { fd, to, text } => ip::send_to(*fd, *to, text, 0),
         Act::Receive { fd } => ip::receive(*fd),
         Act::TakeSocket { path } => ip::take_socket(path),
+        Act::ConnectUnix { path } => UnixStream::connect(path)
+            .map(|_stream| Done::default())
+            .map_err(|error| call::failure("connect", &error)),
+        Act::SendUnix { path } => UnixDatagram::unbound()
+            .and_then(|socket| socket.send_to(b"!", path))
+            .map(|_size| Done::default())
+            .map_err(|error| call::failure("sendto", &error)),
         Act::After { steps, act } => after::fork(steps, act),
         Act::Run {
             program,
