@@ -347,6 +347,8 @@ pub enum Hook {
     UnixConnect = 10,
     /// The LSM's `unix_may_send`.
     UnixSend = 11,
+    /// The tracepoint of requests to `io_uring`.
+    RingSocket = 12,
     /// The tracepoint `cgroup_attach_task`
     CgroupMove = 20,
     /// The tracepoint `sched_process_fork`
@@ -369,6 +371,7 @@ impl Hook {
             9 => Self::EnterSocket,
             10 => Self::UnixConnect,
             11 => Self::UnixSend,
+            12 => Self::RingSocket,
             20 => Self::CgroupMove,
             21 => Self::Fork,
             _ => return None,
@@ -390,6 +393,7 @@ impl Hook {
             Self::EnterSocket => "enter_socket",
             Self::UnixConnect => "unix_connect",
             Self::UnixSend => "unix_send",
+            Self::RingSocket => "ring_socket",
             Self::CgroupMove => "cgroup_move",
             Self::Fork => "fork",
         }
@@ -405,6 +409,7 @@ impl Hook {
                 | Self::EnterSocket
                 | Self::UnixConnect
                 | Self::UnixSend
+                | Self::RingSocket
         )
     }
 }
@@ -515,6 +520,12 @@ pub struct Offsets {
     pub socket_sk: u32,
     /// `unix_sock.path`; 0 where the kernel's type information does not have it.
     pub unix_sock_path: u32,
+    /// The next five are 0 where `io_uring` makes no sockets, before Linux 6.0.
+    pub io_kiocb_opcode: u32,
+    pub io_kiocb_cmd: u32,
+    pub io_socket_domain: u32,
+    pub io_socket_type: u32,
+    pub io_socket_protocol: u32,
 }
 
 impl Offsets {

@@ -56,6 +56,15 @@ pub enum Act {
         /// Protocol.
         protocol: i32,
     },
+    /// The same by a request to `io_uring`.
+    SocketByRing {
+        /// `AF_*`
+        family: i32,
+        /// `SOCK_*`
+        kind: i32,
+        /// Protocol.
+        protocol: i32,
+    },
     /// Make a socket without using it. Answers with its descriptor.
     Open {
         /// Of which kind.

@@ -115,6 +115,33 @@ fn a_frame_leaves_only_where_packet_sockets_are_allowed() {
 }
 
 #[test]
+fn io_uring_opens_no_other_kinds() {
+    let lab = Lab::new();
+    let workload = lab.workload("agent");
+    let daemon = lab.daemon(&lab.policy("agent", "mode: enforce"));
+    let mut agent = workload.probe();
+    let packet = Act::SocketByRing {
+        family: AF_PACKET,
+        kind: SOCK_RAW,
+        protocol: 0,
+    };
+    let outcome = agent.after(&[], packet.clone());
+    // Older kernels have no such request, and some hosts no io_uring.
+    let absent = matches!(&outcome, Err(failure)
+        if [libc::EINVAL, libc::ENOSYS].contains(&failure.errno));
+    if absent {
+        return;
+    }
+    assert!(is_stopped(&outcome, means(&daemon)), "{outcome:?}");
+    let record = daemon.wait_for("a packet socket", |record| record.is("socket"));
+    assert_eq!(record.verdict(), "deny", "{record:?}");
+    assert_eq!(record.text("socket.kind"), "packet", "{record:?}");
+    let spec = format!("mode: enforce\nsockets: {{ allow: [{OTHERS}] }}");
+    daemon.change_policy(&lab.policy("agent", &spec));
+    agent.after(&[], packet).expect("it is allowed now");
+}
+
+#[test]
 fn netlink_that_ordinary_programs_need_always_opens() {
     let lab = Lab::new();
     let workload = lab.workload("agent");

@@ -17,6 +17,7 @@ use aya::{
     },
     sys::{Stats, enable_stats},
 };
+use hoop_common::event::Offsets;
 
 use super::{
     hooks::{Duty, HOOKS, Hook, HookState, Hooks, Need, Place},
@@ -34,7 +35,11 @@ pub(super) type FreshLink = (&'static str, FdLink);
 
 /// Loads every program, and attaches those of the node without pins. What the kernel refuses is a
 /// state, not an error.
-pub(super) fn load_programs(ebpf: &mut Ebpf, btf: &Btf) -> (Hooks, Vec<FreshLink>) {
+pub(super) fn load_programs(
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+    offsets: &Offsets,
+) -> (Hooks, Vec<FreshLink>) {
     let mut fresh = Vec::new();
     let mut lsm = LsmCalls::Unknown;
     let hooks = Hooks::gather(|hook, before| {
@@ -42,6 +47,9 @@ pub(super) fn load_programs(ebpf: &mut Ebpf, btf: &Btf) -> (Hooks, Vec<FreshLink
             && before.is_attached(other)
         {
             return HookState::Spare(other);
+        }
+        if let Some(member) = lacks(offsets, hook) {
+            return HookState::Refused(format!("the kernel's type information has no {member}"));
         }
         let result = load_program(ebpf, hook, btf)
             .and_then(|()| attach_to_node(ebpf, hook))
@@ -163,12 +171,26 @@ impl Kernel {
     }
 }
 
+/// The struct member that a hook reads and this kernel does not have.
+fn lacks(offsets: &Offsets, hook: &Hook) -> Option<&'static str> {
+    match hook.place {
+        // An older kernel has the tracepoint without it, and with other arguments.
+        Place::Ring if offsets.io_kiocb_opcode == 0 => Some("io_kiocb.cmd or io_socket"),
+        Place::Lsm("unix_stream_connect" | "unix_may_send") if offsets.unix_sock_path == 0 => {
+            Some("unix_sock.path")
+        }
+        _ => None,
+    }
+}
+
 fn load_program(ebpf: &mut Ebpf, hook: &Hook, btf: &Btf) -> Result<(), ProgramError> {
     match (ebpf.program_mut(hook.program), hook.place) {
         (Some(Program::CgroupSockAddr(program)), Place::Workloads) => program.load(),
         (Some(Program::CgroupSkb(program)), Place::Workloads) => program.load(),
         (Some(Program::CgroupSock(program)), Place::Workloads) => program.load(),
-        (Some(Program::RawTracePoint(program)), Place::Tracepoint(_)) => program.load(),
+        (Some(Program::RawTracePoint(program)), Place::Tracepoint(_) | Place::Ring) => {
+            program.load()
+        }
         (Some(Program::Lsm(program)), Place::Lsm(name)) => program.load(name, btf),
         (Some(Program::TracePoint(program)), Place::Syscall(_)) => program.load(),
         (Some(Program::BtfTracePoint(program)), Place::TrustedTracepoint(name)) => {
@@ -184,6 +206,11 @@ fn attach_to_node(ebpf: &mut Ebpf, hook: &Hook) -> Result<Option<FdLink>, Progra
         (Some(_), Place::Workloads) => Ok(None),
         (Some(Program::RawTracePoint(program)), Place::Tracepoint(name)) => {
             attach_raw_tracepoint(program, name).map(Some)
+        }
+        (Some(Program::RawTracePoint(program)), Place::Ring) => {
+            let link = attach_raw_tracepoint(program, "io_uring_submit_req")
+                .or_else(|_renamed| attach_raw_tracepoint(program, "io_uring_submit_sqe"))?;
+            Ok(Some(link))
         }
         (Some(Program::Lsm(program)), Place::Lsm(_)) => {
             let id = program.attach()?;

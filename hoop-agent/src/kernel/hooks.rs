@@ -29,6 +29,8 @@ pub enum Place {
     Lsm(&'static str),
     /// The tracepoint at the entry of a system call.
     Syscall(&'static str),
+    /// The raw tracepoint of requests to `io_uring`, which has had two names.
+    Ring,
 }
 
 /// What a program does.
@@ -71,7 +73,7 @@ pub struct Hooks(Vec<(&'static Hook, HookState)>);
 
 /// Every program of the object. The order is that of loading and of what people see; the LSM's first
 /// hook is also the one that shows whether the kernel calls the BPF LSM at all.
-pub static HOOKS: [Hook; 15] = [
+pub static HOOKS: [Hook; 16] = [
     Hook {
         program: "hoop_connect4",
         place: Place::Workloads,
@@ -193,6 +195,13 @@ pub static HOOKS: [Hook; 15] = [
         need: Need::InsteadOf("hoop_socket_create"),
         costs: "any kind of socket of other families can be opened in pairs",
     },
+    Hook {
+        program: "hoop_ring_socket",
+        place: Place::Ring,
+        duty: Duty::Judges,
+        need: Need::InsteadOf("hoop_socket_create"),
+        costs: "io_uring can open any kind of socket of other families, if it can open sockets",
+    },
 ];
 
 impl Hook {
@@ -219,6 +228,7 @@ impl Place {
             Self::TrustedTracepoint(name) => format!("tracepoint {name}, by BTF"),
             Self::Lsm(name) => format!("LSM hook {name}"),
             Self::Syscall(name) => format!("entry of the system call {name}"),
+            Self::Ring => "requests to io_uring".to_owned(),
         }
     }
 }

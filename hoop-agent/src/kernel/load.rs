@@ -432,7 +432,7 @@ fn load_object(
             reason: "it is not in the table of hooks".to_owned(),
         });
     }
-    let (hooks, fresh) = load_programs(&mut ebpf, &btf);
+    let (hooks, fresh) = load_programs(&mut ebpf, &btf, offsets);
     Ok(Loaded { ebpf, hooks, fresh })
 }
 

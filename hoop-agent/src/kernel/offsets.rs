@@ -16,6 +16,17 @@ pub fn find(btf: &Btf) -> Result<Offsets, BtfError> {
         Ok(offset) => (offset, 0),
         Err(_) => (0, at("cgroup", "ancestor_ids")?),
     };
+    // All or none: before Linux 6.0 a request has no `cmd`, which is at offset 0 later.
+    let ring = || {
+        Ok::<_, BtfError>([
+            at("io_kiocb", "opcode")?,
+            at("io_kiocb", "cmd")?,
+            at("io_socket", "domain")?,
+            at("io_socket", "type")?,
+            at("io_socket", "protocol")?,
+        ])
+    };
+    let [opcode, cmd, domain, r#type, protocol] = ring().unwrap_or_default();
     Ok(Offsets {
         task_struct_pid: at("task_struct", "pid")?,
         task_struct_tgid: at("task_struct", "tgid")?,
@@ -78,5 +89,10 @@ pub fn find(btf: &Btf) -> Result<Offsets, BtfError> {
         socket_sk: at("socket", "sk")?,
         // Where Unix sockets are a module, its type information is elsewhere.
         unix_sock_path: at("unix_sock", "path").unwrap_or(0),
+        io_kiocb_opcode: opcode,
+        io_kiocb_cmd: cmd,
+        io_socket_domain: domain,
+        io_socket_type: r#type,
+        io_socket_protocol: protocol,
     })
 }

@@ -9,6 +9,7 @@ pub mod enter_socket;
 pub mod exec;
 pub mod exit;
 pub mod fork;
+pub mod ring_socket;
 pub mod sendmsg4;
 pub mod sendmsg6;
 pub mod sock_create;

@@ -51,6 +51,11 @@ fn perform(act: &Act) -> Outcome {
             kind,
             protocol,
         } => call::socket(*family, *kind, *protocol).map(|_socket| Done::default()),
+        Act::SocketByRing {
+            family,
+            kind,
+            protocol,
+        } => ring::socket(*family, *kind, *protocol),
         Act::Open { stream, v6 } => ip::open(*stream, *v6),
         Act::Connect { fd, to } => ip::connect(*fd, *to),
         Act::Send { fd, text } => ip::send(*fd, text),

@@ -1,7 +1,7 @@
 //! `io_uring`: no system call names the destination.
 
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
 use hoop_tests::probe::{Failure, Outcome};
 use io_uring::types::{Fd, SubmitArgs, Timespec};
@@ -22,6 +22,15 @@ pub(crate) fn sendmsg(socket: &OwnedFd, message: *const libc::msghdr) -> Outcome
     let entry = opcode::SendMsg::new(Fd(socket.as_raw_fd()), message);
     // SAFETY: the caller's message outlives the call.
     unsafe { submit("IORING_OP_SENDMSG", &entry.build()) }
+}
+
+pub(crate) fn socket(family: i32, kind: i32, protocol: i32) -> Outcome {
+    let entry = opcode::Socket::new(family, kind, protocol).build();
+    // SAFETY: the entry points to nothing.
+    let made = unsafe { submit("IORING_OP_SOCKET", &entry) }?;
+    // SAFETY: the descriptor is new and nobody else's.
+    drop(unsafe { OwnedFd::from_raw_fd(made.value as i32) });
+    Ok(made)
 }
 
 /// Submits one entry and waits for its completion.
