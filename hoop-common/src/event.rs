@@ -343,16 +343,16 @@ pub enum Hook {
     SocketCreate = 8,
     /// The tracepoints of `socket` and `socketpair`.
     EnterSocket = 9,
-    /// The tracepoint `cgroup_attach_task`
-    CgroupMove = 20,
-    /// The tracepoint `sched_process_fork`
-    Fork = 21,
     /// The LSM's `unix_stream_connect`.
     UnixConnect = 10,
     /// The LSM's `unix_may_send`.
     UnixSend = 11,
     /// The tracepoint of requests to `io_uring`.
     RingSocket = 12,
+    /// The tracepoint `cgroup_attach_task`
+    CgroupMove = 20,
+    /// The tracepoint `sched_process_fork`
+    Fork = 21,
 }
 
 impl Hook {
@@ -369,11 +369,11 @@ impl Hook {
             7 => Self::Exec,
             8 => Self::SocketCreate,
             9 => Self::EnterSocket,
-            20 => Self::CgroupMove,
-            21 => Self::Fork,
             10 => Self::UnixConnect,
             11 => Self::UnixSend,
             12 => Self::RingSocket,
+            20 => Self::CgroupMove,
+            21 => Self::Fork,
             _ => return None,
         })
     }
@@ -391,11 +391,11 @@ impl Hook {
             Self::Exec => "exec",
             Self::SocketCreate => "socket_create",
             Self::EnterSocket => "enter_socket",
-            Self::CgroupMove => "cgroup_move",
-            Self::Fork => "fork",
             Self::UnixConnect => "unix_connect",
             Self::UnixSend => "unix_send",
             Self::RingSocket => "ring_socket",
+            Self::CgroupMove => "cgroup_move",
+            Self::Fork => "fork",
         }
     }
 

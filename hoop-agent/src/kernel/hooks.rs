@@ -73,7 +73,7 @@ pub struct Hooks(Vec<(&'static Hook, HookState)>);
 
 /// Every program of the object. The order is that of loading and of what people see; the LSM's first
 /// hook is also the one that shows whether the kernel calls the BPF LSM at all.
-pub static HOOKS: [Hook; 18] = [
+pub static HOOKS: &[Hook] = &[
     Hook {
         program: "hoop_connect4",
         place: Place::Workloads,
@@ -260,7 +260,7 @@ impl Hooks {
     /// Asks `state` of every program, in order. It is told what became of those before.
     pub(crate) fn gather(mut state: impl FnMut(&'static Hook, &Self) -> HookState) -> Self {
         let mut hooks = Self(Vec::with_capacity(HOOKS.len()));
-        for hook in &HOOKS {
+        for hook in HOOKS {
             let state = state(hook, &hooks);
             hooks.0.push((hook, state));
         }
