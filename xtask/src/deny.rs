@@ -12,6 +12,9 @@ use crate::{paths, run};
 /// How cargo names its default registry, whatever stands in for it on this machine.
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
+/// What is checked: the workspace, and that of the fuzzers.
+const WORKSPACES: [&str; 2] = ["Cargo.toml", "fuzz/Cargo.toml"];
+
 #[derive(Deserialize)]
 struct Rules {
     graph: Graph,
@@ -65,16 +68,22 @@ pub(crate) fn check() -> Result<usize> {
     let text =
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let rules: Rules = toml::from_str(&text).with_context(|| path.display().to_string())?;
-    let mut cargo = run::cargo(["metadata", "--format-version=1", "--locked"]);
-    for target in &rules.graph.targets {
-        cargo.args(["--filter-platform", target]);
+    let mut count = 0;
+    for manifest in WORKSPACES {
+        let mut cargo = run::cargo(["metadata", "--format-version=1", "--locked"]);
+        cargo.args(["--manifest-path", manifest]);
+        for target in &rules.graph.targets {
+            cargo.args(["--filter-platform", target]);
+        }
+        let metadata: Metadata = serde_json::from_str(&run::capture(&mut cargo)?)?;
+        let found = offences(&rules, &metadata.packages);
+        if !found.is_empty() {
+            let found = found.join("\n  ");
+            bail!("{manifest}: not as deny.toml has it:\n  {found}");
+        }
+        count += metadata.packages.len();
     }
-    let metadata: Metadata = serde_json::from_str(&run::capture(&mut cargo)?)?;
-    let found = offences(&rules, &metadata.packages);
-    if !found.is_empty() {
-        bail!("not as deny.toml has it:\n  {}", found.join("\n  "));
-    }
-    Ok(metadata.packages.len())
+    Ok(count)
 }
 
 fn offences(rules: &Rules, packages: &[Package]) -> Vec<String> {

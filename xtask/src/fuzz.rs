@@ -8,7 +8,7 @@ use std::env;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use anyhow::{Context as _, Result, bail};
@@ -83,16 +83,14 @@ pub(crate) fn all(wanted: &[String], seconds: u32) -> Result<Tally> {
                         }
                         Err(err) => {
                             println!("fuzz: {name}: {err:#}");
-                            tally.add(Tally::failure(&format!("fuzz {name}")));
+                            tally.add(Tally::failure(format!("fuzz {name}")));
                         }
                     }
                 }
             });
         }
     });
-    Ok(tally
-        .into_inner()
-        .unwrap_or_else(|poison| poison.into_inner()))
+    Ok(tally.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Runs one target; what it did, in a few words.
@@ -220,9 +218,7 @@ fn dir() -> PathBuf {
     paths::target().join("fuzz")
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic on the other thread is passed on when the scope ends.
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -30,6 +30,13 @@ pub(crate) fn check(toolchain: &Toolchain) -> Result<()> {
             step("rustfmt", &mut run::cargo(["fmt", "--all", "--check"])),
         ),
         (
+            "rustfmt of the fuzzers",
+            step(
+                "rustfmt of the fuzzers",
+                &mut run::cargo(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]),
+            ),
+        ),
+        (
             "clippy",
             step("clippy of the host's crates", &mut host_clippy()),
         ),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use hoop_common::event::{
-    ArgsEvent, EventKind, ExecEvent, ExitEvent, ForkEvent, Header, Hook, LossCause, MoveEvent,
-    NetEvent, ProcessKey, SocketEvent, Verdict,
+    ArgsEvent, Enforcement, EventKind, ExecEvent, ExitEvent, ForkEvent, Header, Hook, LossCause,
+    MoveEvent, NetEvent, ProcessKey, SocketEvent, Verdict,
 };
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
@@ -190,6 +190,9 @@ impl<'d> Kernel<'d> {
                 event.path_len = path.len() as u16;
                 event.cwd_len = cwd.len() as u16;
                 event.args_len = args.len() as u16;
+                event.hook = Hook::Exec as u8;
+                event.verdict = event.verdict % Verdict::Shadow as u8 + 1;
+                event.enforcement %= Enforcement::Failed as u8 + 1;
                 [event.as_bytes(), path, cwd, args].concat()
             }
             3 => {
