@@ -10,8 +10,11 @@ pub use crate::pipeline::fuzzing::events;
 pub use crate::policy::fuzzing::{field, pattern, policy, tables};
 pub use crate::workload::fuzzing::proc;
 
+/// What a fuzzer calls with the bytes that it made.
+pub type Target = fn(&[u8]);
+
 /// Every target by the name that it has in `fuzz/`.
-pub const TARGETS: [(&str, fn(&[u8])); 10] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("btf", btf),
     ("events", events),
     ("field", field),

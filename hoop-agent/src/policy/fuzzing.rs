@@ -174,7 +174,8 @@ pub fn tables(data: &[u8]) {
 
     let known = |rules: u64, complete: u8| Found {
         rules,
-        complete: complete % 2 == 0,
+        complete: complete & 1 == 0,
+        trusted: complete & 2 == 0,
     };
     let facts = Facts {
         path: known(head.found[0], head.bytes[1]),

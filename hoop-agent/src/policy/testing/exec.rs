@@ -92,7 +92,7 @@ impl Random {
             if n > 0 && self.chance(1, 3) {
                 text.push_str(".*");
             }
-            text.push_str(*self.pick::<&str>(&atoms));
+            text.push_str(self.pick::<&str>(&atoms));
         }
         if self.chance(1, 6) {
             text.push('$');
