@@ -91,7 +91,7 @@ pub(super) fn exec_by(
         cwd_len: cwd.len() as u16,
         flags: 0,
         epoch: 3,
-        rule: 2,
+        rule: 3,
         hook: Hook::Exec as u8,
         verdict: Verdict::Allow as u8,
         mode: Mode::Enforce as u8,
@@ -199,7 +199,11 @@ impl Default for Names {
                 identity: "spiffe://example.org/agents/copilot".into(),
                 on_behalf_of: "user:alice@example.org".into(),
             }),
-            rules: HashMap::from([(1, ("sockets", "")), (2, ("metadata", "cloud credentials"))]),
+            rules: HashMap::from([
+                (1, ("sockets", "")),
+                (2, ("metadata", "cloud credentials")),
+                (3, ("default", "")),
+            ]),
         }
     }
 }

@@ -152,13 +152,18 @@ fn golden_json_of_every_kind() {
     let ended = r#""class_uid":1007,"activity_id":2"#;
     let expected = [
         format!(
-            r#"{},{ACTOR_JSON},"process":{{}}}}"#,
-            front(1, "exec", process)
+            concat!(
+                r#"{},{},"verdict":{{"result":"allow","rule":"default","mode":"enforce","#,
+                r#""hook":"exec","epoch":3}},"process":{{}}}}"#
+            ),
+            front(1, "exec", process),
+            ACTOR_JSON,
         ),
         format!(
             concat!(
                 r#"{},{},"verdict":{{"result":"deny","rule":"metadata","#,
-                r#""because":"cloud credentials","mode":"enforce","hook":"connect4","epoch":3}},"#,
+                r#""because":"cloud credentials","mode":"enforce","hook":"connect4","#,
+                r#""epoch":3,"enforcement":"refused"}},"#,
                 r#""network":{{"dst_endpoint":{{"ip":"192.0.2.7","port":443}},"#,
                 r#""connection_info":{{"uid":77,"protocol_num":6,"protocol_name":"tcp","#,
                 r#""direction":"Outbound"}}}}}}"#
@@ -189,7 +194,8 @@ fn golden_json_of_every_kind() {
         format!(
             concat!(
                 r#"{},{},"verdict":{{"result":"deny","rule":"metadata","#,
-                r#""because":"cloud credentials","mode":"enforce","hook":"cgroup_move","epoch":3}},"#,
+                r#""because":"cloud credentials","mode":"enforce","hook":"cgroup_move","#,
+                r#""epoch":3,"enforcement":"killed"}},"#,
                 r#""process":{{"cgroup":"/elsewhere","escaped":true}}}}"#
             ),
             front(5, "move", r#""class_uid":1007,"activity_id":99"#),

@@ -300,7 +300,7 @@ fn what_cannot_be_read_is_denied_where_a_deny_rule_may_match() {
     let explanation = explain_exec(&policy, &command);
     assert_eq!(
         explanation.to_string(),
-        "deny exec:/a `(unreadable)` from (unreadable) as 0 by rule `builtin/unreadable` of policy \
+        "deny /a `(unreadable)` from (unreadable) as 0 by rule `builtin/unreadable` of policy \
          `copilot` (enforce): cannot be read in full, and a deny rule may match"
     );
     let other = Command {
