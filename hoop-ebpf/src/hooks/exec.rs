@@ -57,8 +57,8 @@ pub fn hoop_exec(_ctx: RawTracePointContext) -> i32 {
 fn try_exec() -> Option<()> {
     let process = Process::current();
     let workload = match Workload::of_process(process) {
-        Some((workload, entry)) => {
-            hold(workload, current_task(), process, entry);
+        Some((workload, _)) => {
+            hoop_hold_exec();
             workload
         }
         None => {
@@ -74,6 +74,17 @@ fn try_exec() -> Option<()> {
     };
     report(current_task(), workload);
     Some(())
+}
+
+/// [`hold`] for the running process. Global, as [`hoop_judge_exec`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn hoop_hold_exec() -> u64 {
+    let process = Process::current();
+    if let Some((workload, entry)) = Workload::of_process(process) {
+        hold(workload, current_task(), process, entry);
+    }
+    0
 }
 
 /// Ends the process if it must not be where it is.
