@@ -45,6 +45,7 @@ use crate::{
         load::Kernel,
         offsets,
         pins::Pins,
+        probe,
     },
     pipeline::attribute::lifecycle,
     policy::{self, Diagnostics},
@@ -131,6 +132,7 @@ async fn run_async(settings: Settings) -> Result<(), StartError> {
     confine::begin().context("the daemon cannot be shielded from others")?;
     let policies = policy::load(&settings.policy).map_err(StartError::Policy)?;
     let cgroups = CgroupRoot::find().map_err(anyhow::Error::from)?;
+    probe::require().map_err(anyhow::Error::from)?;
     let _state = StateDir::open(&settings.state_dir)?;
     let offsets = {
         let btf = Btf::read(Path::new(VMLINUX)).map_err(anyhow::Error::from)?;

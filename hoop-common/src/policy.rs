@@ -178,19 +178,18 @@ pub fn floor<'a>(
     value
 }
 
-/// Judges a destination against a policy's address segment.
+/// Judges a destination against a policy's address segment. `port` is a [`Key::from_port`].
 ///
 /// `None` means that the table is not what it should be; callers fail closed.
 #[inline(always)]
 pub fn judge<'a>(
     addresses: Segment,
     address: Key,
-    protocol: u8,
-    port: u16,
+    port: Key,
     cell: impl Fn(u32) -> Option<&'a Cell> + Copy,
 ) -> Option<Ruling> {
     let ports = Segment::unpack(floor(addresses, address, cell)?);
-    floor(ports, Key::from_port(protocol, port), cell).map(Ruling::unpack)
+    floor(ports, port, cell).map(Ruling::unpack)
 }
 
 /// One policy of one epoch.

@@ -155,21 +155,17 @@ impl Task {
     pub fn process(self) -> Process {
         Process {
             start_ns: self.start_ns(),
-            tgid: self.0.at(offset!(task_struct_tgid)).read().unwrap_or(0),
-            tid: self.0.at(offset!(task_struct_pid)).read().unwrap_or(0),
+            tgid: self.0.at(offset!(task_struct_tgid)).read_or_zero(),
+            tid: self.0.at(offset!(task_struct_pid)).read_or_zero(),
         }
     }
 
     /// Start of the process: of the leader, since other threads start later.
     #[inline(always)]
     pub fn start_ns(self) -> u64 {
-        match self.0.follow(offset!(task_struct_group_leader)) {
-            Some(leader) => leader
-                .at(offset!(task_struct_start_boottime))
-                .read()
-                .unwrap_or(0),
-            None => 0,
-        }
+        self.leader()
+            .at(offset!(task_struct_start_boottime))
+            .read_or_zero()
     }
 
     /// The parent as wait(2) sees it.
@@ -204,13 +200,14 @@ impl Task {
     /// The status that the parent will get from wait(2).
     #[inline(always)]
     pub fn exit_status(self) -> u32 {
-        match self.0.follow(offset!(task_struct_group_leader)) {
-            Some(leader) => leader
-                .at(offset!(task_struct_exit_code))
-                .read()
-                .unwrap_or(0),
-            None => 0,
-        }
+        self.leader()
+            .at(offset!(task_struct_exit_code))
+            .read_or_zero()
+    }
+
+    #[inline(always)]
+    fn leader(self) -> KernelPtr {
+        self.0.follow_or_zero(offset!(task_struct_group_leader))
     }
 }
 
@@ -222,30 +219,26 @@ impl Cgroup {
     /// Its id: the inode number of its directory.
     #[inline(always)]
     pub fn id(self) -> u64 {
-        match self.0.follow(offset!(cgroup_kn)) {
-            Some(node) => node.at(offset!(kernfs_node_id)).read().unwrap_or(0),
-            None => 0,
-        }
+        self.0
+            .follow_or_zero(offset!(cgroup_kn))
+            .at(offset!(kernfs_node_id))
+            .read_or_zero()
     }
 
     /// Id of its ancestor at `level`, itself included; 0 if it is not that deep.
     #[inline(always)]
     pub fn ancestor_id(self, level: u32) -> u64 {
-        let own_level = self.0.at(offset!(cgroup_level)).read::<i32>().unwrap_or(0);
-        if i64::from(level) > i64::from(own_level) {
+        let own_level: u32 = self.0.at(offset!(cgroup_level)).read_or_zero();
+        if level > own_level {
             return 0;
         }
         let slot = level as usize * size_of::<u64>();
         if offset!(cgroup_ancestors) != 0 {
-            match self.0.follow(offset!(cgroup_ancestors) + slot) {
-                Some(ancestor) => Self(ancestor).id(),
-                None => 0,
-            }
+            Self(self.0.follow_or_zero(offset!(cgroup_ancestors) + slot)).id()
         } else {
             self.0
                 .at(offset!(cgroup_ancestor_ids) + slot)
-                .read()
-                .unwrap_or(0)
+                .read_or_zero()
         }
     }
 }

@@ -34,6 +34,26 @@ impl Decision {
         mode: Mode::Enforce as u8,
     };
 
+    /// As one number, for a function that the verifier follows by itself.
+    #[inline(always)]
+    pub fn pack(self) -> u64 {
+        u64::from(self.rule) << 32 | u64::from(self.mode) << 8 | u64::from(self.verdict as u8)
+    }
+
+    /// The inverse of [`Decision::pack`].
+    #[inline(always)]
+    pub fn unpack(packed: u64) -> Self {
+        Self {
+            verdict: match packed as u8 {
+                1 => Verdict::Allow,
+                3 => Verdict::Shadow,
+                _ => Verdict::Deny,
+            },
+            rule: (packed >> 32) as u32,
+            mode: (packed >> 8) as u8,
+        }
+    }
+
     /// Whether it happens.
     #[inline(always)]
     pub fn passes(self) -> bool {
@@ -76,24 +96,15 @@ impl Governed<'_> {
         if policy.len == 0 {
             return Decision::CLOSED;
         }
-        let bank = self.epoch.bank();
-        let Some(table) = TABLES.get(bank) else {
-            return Decision::CLOSED;
-        };
-        let cell = |index: u32| -> Option<&Cell> { table.get(index) };
         let addresses = Segment {
             start: policy.start,
             len: policy.len,
         };
-        match policy::judge(
-            addresses,
-            destination.address,
-            destination.protocol,
-            destination.port,
-            cell,
-        ) {
-            Some(ruling) => decide(policy.mode, ruling),
-            None => Decision::CLOSED,
+        let ports = Key::from_port(destination.protocol, destination.port);
+        let Key { hi, lo } = destination.address;
+        match hoop_judge(self.epoch.bank(), addresses.pack(), hi, lo, ports.lo) {
+            NO_RULING => Decision::CLOSED,
+            ruling => decide(policy.mode, Ruling::unpack(ruling)),
         }
     }
 
@@ -137,6 +148,31 @@ impl Governed<'_> {
             policy.sockets_deny_rule
         };
         decide(policy.mode, Ruling { rule, allow })
+    }
+}
+
+/// The table is not what it should be. No packed [`Ruling`] has all bits set.
+const NO_RULING: u64 = u64::MAX;
+
+/// [`policy::judge`] with plain numbers: a global function, which the verifier follows once for
+/// every program and not once for everything that a caller may know. It is what most of the time
+/// to load went into.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn hoop_judge(bank: u32, addresses: u64, hi: u64, lo: u64, ports: u64) -> u64 {
+    let Some(table) = TABLES.get(bank) else {
+        return NO_RULING;
+    };
+    let cell = |index: u32| -> Option<&Cell> { table.get(index) };
+    let address = Key { hi, lo };
+    match policy::judge(
+        Segment::unpack(addresses),
+        address,
+        Key { hi: 0, lo: ports },
+        cell,
+    ) {
+        Some(ruling) => ruling.pack(),
+        None => NO_RULING,
     }
 }
 

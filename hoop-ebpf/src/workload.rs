@@ -4,10 +4,14 @@
 //! the tagged cgroup however deep below it a task hides. Workloads never nest: the first hit is
 //! the only one.
 
+use core::ffi::c_void;
+
 use aya_ebpf::{
     Global,
     bindings::__sk_buff,
-    helpers::generated::{bpf_get_current_ancestor_cgroup_id, bpf_skb_ancestor_cgroup_id},
+    helpers::generated::{
+        bpf_get_current_ancestor_cgroup_id, bpf_loop, bpf_skb_ancestor_cgroup_id,
+    },
 };
 use hoop_common::{
     exec::ExecEntry,
@@ -17,7 +21,7 @@ use hoop_common::{
 };
 
 use crate::{
-    kernel::{Process, Task},
+    kernel::{Cgroup, KernelPtr, Process, Task},
     maps::{EXECS, POLICIES, PROCESSES, STATE, WORKLOADS},
 };
 
@@ -53,8 +57,7 @@ impl Workload {
     /// The workload whose cgroup the running task is in.
     #[inline(always)]
     pub fn of_current() -> Option<Self> {
-        // SAFETY: the helper takes no pointers.
-        search(|level| unsafe { bpf_get_current_ancestor_cgroup_id(level as i32) })
+        Self::by_found(hoop_search_current())
     }
 
     /// The workload whose cgroup a task is in.
@@ -63,15 +66,21 @@ impl Workload {
         if !exists() {
             return None;
         }
-        let cgroup = task.cgroup()?;
-        search(|level| cgroup.ancestor_id(level))
+        let Cgroup(KernelPtr(cgroup)) = task.cgroup()?;
+        Self::by_found(hoop_search_cgroup(cgroup))
     }
 
     /// The workload in whose cgroup the socket behind a packet was made.
     #[inline(always)]
     pub fn of_packet(skb: *mut __sk_buff) -> Option<Self> {
         // SAFETY: `skb` is the program's context.
-        search(|level| unsafe { bpf_skb_ancestor_cgroup_id(skb, level as i32) })
+        Self::by_found(unsafe { hoop_search_packet(skb) })
+    }
+
+    /// The workload with an id that a search gave, 0 for none.
+    #[inline(always)]
+    fn by_found(id: u64) -> Option<Self> {
+        if id == 0 { None } else { Self::by_id(id) }
     }
 
     /// The workload that a process was last known to belong to, wherever its cgroup is now.
@@ -90,19 +99,31 @@ impl Workload {
     #[inline(always)]
     pub fn governed(self) -> Governed<'static> {
         let epoch = epoch();
-        let bank = epoch.bank();
-        let index = if bank == 0 {
+        Governed::at(epoch, self.policy(epoch))
+    }
+
+    /// Index of its policy in an epoch, or [`NO_POLICY`].
+    #[inline(always)]
+    pub fn policy(self, epoch: Epoch) -> u32 {
+        if epoch.bank() == 0 {
             self.entry.policy[0]
         } else {
             self.entry.policy[1]
-        };
-        let (index, policy, exec) = if index == NO_POLICY {
+        }
+    }
+}
+
+impl Governed<'static> {
+    /// The policy with an index, in an epoch.
+    #[inline(always)]
+    pub fn at(epoch: Epoch, policy: u32) -> Self {
+        let (index, policy, exec) = if policy == NO_POLICY {
             (None, None, None)
         } else {
-            let index = bank * MAX_POLICIES + index;
+            let index = epoch.bank() * MAX_POLICIES + policy;
             (Some(index), POLICIES.get(index), EXECS.get(index))
         };
-        Governed {
+        Self {
             epoch,
             index,
             policy,
@@ -154,8 +175,77 @@ fn levels() -> u64 {
     }
 }
 
+// Global functions: the verifier follows each once, and its callers know nothing of the level at
+// which it ended. They return the id of the tagged cgroup, or 0.
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn hoop_search_current() -> u64 {
+    // SAFETY: the helper takes no pointers.
+    search(|level| unsafe { bpf_get_current_ancestor_cgroup_id(level as i32) })
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn hoop_search_cgroup(cgroup: u64) -> u64 {
+    let mut climb = Climb {
+        cgroup,
+        levels: levels(),
+        found: 0,
+    };
+    // SAFETY: the callback takes a `Climb`, which outlives the call.
+    unsafe {
+        bpf_loop(
+            MAX_TAG_LEVEL,
+            climb_step as *mut c_void,
+            (&raw mut climb).cast::<c_void>(),
+            0,
+        )
+    };
+    climb.found
+}
+
+struct Climb {
+    cgroup: u64,
+    levels: u64,
+    found: u64,
+}
+
+/// One level of [`hoop_search_cgroup`], for `bpf_loop`: a turn has many instructions, and so the
+/// verifier follows one for all. 1 ends the loop.
+unsafe extern "C" fn climb_step(turn: u32, context: *mut c_void) -> i64 {
+    // SAFETY: `hoop_search_cgroup` passes a `Climb`.
+    let climb = unsafe { &mut *context.cast::<Climb>() };
+    let level = turn + 1;
+    let above = climb.levels >> (level & 63);
+    if above == 0 {
+        return 1;
+    }
+    if above & 1 == 1 {
+        let id = Cgroup(KernelPtr(climb.cgroup)).ancestor_id(level);
+        if id == 0 {
+            return 1;
+        }
+        if Workload::by_id(id).is_some() {
+            climb.found = id;
+            return 1;
+        }
+    }
+    0
+}
+
+/// # Safety
+///
+/// `skb` is the program's context.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn hoop_search_packet(skb: *mut __sk_buff) -> u64 {
+    // SAFETY: as the caller says.
+    search(|level| unsafe { bpf_skb_ancestor_cgroup_id(skb, level as i32) })
+}
+
 #[inline(always)]
-fn search(ancestor: impl Fn(u32) -> u64) -> Option<Workload> {
+fn search(ancestor: impl Fn(u32) -> u64) -> u64 {
     let levels = levels();
     for level in 1..=MAX_TAG_LEVEL {
         let above = levels >> level;
@@ -167,10 +257,10 @@ fn search(ancestor: impl Fn(u32) -> u64) -> Option<Workload> {
             if id == 0 {
                 break;
             }
-            if let Some(workload) = Workload::by_id(id) {
-                return Some(workload);
+            if Workload::by_id(id).is_some() {
+                return id;
             }
         }
     }
-    None
+    0
 }

@@ -143,7 +143,9 @@ impl Enforcer {
     ///
     /// When the policies do not fit the kernel's maps. The former ones are then still in force.
     pub fn apply(&mut self, policies: Vec<Policy>, recorder: &Recorder) -> Result<()> {
-        let compiled = compile(&policies, &mut self.registry.rules)?;
+        let mut book = (*self.registry.rules.book).clone();
+        let compiled = compile(&policies, &mut book)?;
+        self.registry.rules.replace(book)?;
         let index: HashMap<&str, u32> = (0..)
             .zip(&policies)
             .map(|(index, policy)| (policy.name.as_str(), index))
@@ -407,7 +409,7 @@ impl Enforcer {
         let rules = Rules {
             compiled: Arc::clone(&self.compiled),
             epoch: self.epoch().0,
-            book: Arc::new(self.registry.rules.clone()),
+            book: Arc::clone(&self.registry.rules.book),
         };
         let targets = self
             .workloads
@@ -550,7 +552,7 @@ impl Enforcer {
                 .iter()
                 .map(|(id, tagged)| (*id, tagged.message.clone()))
                 .collect(),
-            rules: Arc::new(self.registry.rules.clone()),
+            rules: Arc::clone(&self.registry.rules.book),
         });
     }
 

@@ -9,7 +9,8 @@ use std::{
     sync::Arc,
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::{control_calls::EXEC_PARENT, enforcer::Origin, names::Names};
 use crate::{
@@ -22,9 +23,50 @@ use crate::{
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Registry {
     /// Rule numbers.
-    pub rules: RuleBook,
+    pub rules: Rules,
     /// Workloads.
     pub workloads: Vec<Entry>,
+}
+
+/// A rule book, and its JSON: both are needed for every tag, and change only with the policies.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// The book.
+    pub book: Arc<RuleBook>,
+    json: Option<Arc<RawValue>>,
+}
+
+impl Rules {
+    /// Takes over another book.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be JSON, which no book is known to be the reason for.
+    pub fn replace(&mut self, book: RuleBook) -> serde_json::Result<()> {
+        if *self.book != book || self.json.is_none() {
+            self.json = Some(to_raw_value(&book)?.into());
+            self.book = Arc::new(book);
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for Rules {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.json {
+            Some(json) => json.serialize(serializer),
+            None => self.book.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Rules {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let book = RuleBook::deserialize(deserializer)?;
+        let mut rules = Self::default();
+        rules.replace(book).map_err(D::Error::custom)?;
+        Ok(rules)
+    }
 }
 
 /// A workload.
@@ -63,7 +105,7 @@ impl Registry {
                 .iter()
                 .map(|entry| (entry.id, message(entry)))
                 .collect(),
-            rules: Arc::new(self.rules.clone()),
+            rules: Arc::clone(&self.rules.book),
         }
     }
 }

@@ -51,6 +51,9 @@ const PINNED_MAPS: [&str; 12] = [
     "WORKLOADS",
 ];
 
+/// Tables: one for each bank, as `TABLES` in the kernel programs' `maps.rs` has it.
+const BANKS: u32 = 2;
+
 /// `BPF_NOEXIST` of `include/uapi/linux/bpf.h`: insert only.
 const BPF_NOEXIST: u64 = 1;
 
@@ -197,6 +200,7 @@ impl Kernel {
         for path in pins.links() {
             sys::open_pinned(&path).map_err(|error| broken_at(&path, &error))?;
         }
+        pin_tables(&pins.map("TABLES"))?;
         for name in PINNED_MAPS {
             check_pin(&pins.map(name))?;
         }
@@ -459,6 +463,19 @@ fn missing(name: &str) -> LoadError {
     }
 }
 
+/// Pins the array of tables, unless one is there. aya makes the template of an array of maps with
+/// type information and [`empty_table`] makes tables without; before Linux 6.3 the kernel does not
+/// take the one for the other (`bpf_map_meta_equal`).
+fn pin_tables(path: &Path) -> Result<(), LoadError> {
+    if path.exists() {
+        return Ok(());
+    }
+    let template = empty_table(1).map_err(|error| LoadError::map("TABLES", error))?;
+    sys::create_array_of_maps("TABLES", BANKS, template.fd().as_fd())
+        .and_then(|tables| sys::pin(tables.as_fd(), path))
+        .map_err(|error| LoadError::map("TABLES", MapError::IoError(error)))
+}
+
 /// aya takes any pinned object for the map without a look.
 fn check_pin(path: &Path) -> Result<(), LoadError> {
     if !path.exists() {
@@ -482,21 +499,22 @@ fn broken(pins: &Pins, name: &str, reason: &str) -> LoadError {
 ///
 /// When the kernel has no memory for it.
 pub fn make_table(cells: &[Cell]) -> Result<Array<MapData, Pod<Cell>>, LoadError> {
-    let failed = |source| LoadError::Map {
-        name: "TABLES".into(),
-        source: Box::new(source),
-    };
-    let definition = aya_obj::Map::new_from_params(
-        BPF_MAP_TYPE_ARRAY as u32,
-        size_of::<u32>() as u32,
-        size_of::<Cell>() as u32,
-        (cells.len() as u32).max(1),
-        BPF_F_INNER_MAP,
-    );
-    let table = MapData::create(definition, "hoop_table", None).map_err(failed)?;
+    let failed = |source| LoadError::map("TABLES", source);
+    let table = empty_table(cells.len() as u32).map_err(failed)?;
     if !cells.is_empty() {
         sys::update_array(table.fd().as_fd(), cells)
             .map_err(|error| failed(MapError::IoError(error)))?;
     }
     Map::Array(table).try_into().map_err(failed)
+}
+
+fn empty_table(cells: u32) -> Result<MapData, MapError> {
+    let definition = aya_obj::Map::new_from_params(
+        BPF_MAP_TYPE_ARRAY as u32,
+        size_of::<u32>() as u32,
+        size_of::<Cell>() as u32,
+        cells.max(1),
+        BPF_F_INNER_MAP,
+    );
+    MapData::create(definition, "hoop_table", None)
 }

@@ -1,10 +1,16 @@
 //! What this kernel can do, found by asking it. Versions say nothing: distributions move features
 //! both ways.
 
+use std::io;
+
 use aya::{
     maps::MapType,
     programs::{LsmAttachType, ProgramType},
+    sys::BpfHelper,
 };
+use thiserror::Error;
+
+use super::sys;
 
 /// A feature that Hoop uses.
 #[derive(Clone, Debug)]
@@ -21,6 +27,14 @@ pub struct Feature {
     pub needed: bool,
     /// Why the kernel does not have it; `None` if it does.
     pub refused: Option<String>,
+}
+
+/// A feature without which no promise is kept.
+#[derive(Debug, Error)]
+#[error("this kernel lacks {}: {reason}. Without it {}; {}", .feature.name, .feature.costs, .feature.fix)]
+pub struct Lacking {
+    feature: Feature,
+    reason: String,
 }
 
 const CGROUP_FIX: &str = "boot a kernel with CONFIG_CGROUP_BPF=y";
@@ -106,7 +120,61 @@ pub fn features() -> Vec<Feature> {
             needed: true,
             refused: refusal(aya::sys::is_map_supported(kind)),
         });
-    programs.chain(maps).collect()
+    programs.chain(maps).chain([loops(), atomics()]).collect()
+}
+
+/// Checks that no needed feature is missing, before anything is made.
+///
+/// # Errors
+///
+/// The first that is.
+pub fn require() -> Result<(), Lacking> {
+    let lacking = features().into_iter().find_map(|feature| {
+        let reason = feature.refused.clone().filter(|_| feature.needed)?;
+        Some(Lacking { feature, reason })
+    });
+    lacking.map_or(Ok(()), Err)
+}
+
+/// The helper `bpf_loop`.
+fn loops() -> Feature {
+    Feature {
+        name: "loops",
+        gives: "paths, command lines and cgroup levels of any number are walked",
+        costs: "no command can be judged or recorded, and no process be told from others",
+        fix: "boot Linux 5.17 or later",
+        needed: true,
+        refused: refusal(aya::sys::is_helper_supported(
+            ProgramType::RawTracePoint,
+            BpfHelper::BPF_FUNC_loop,
+        )),
+    }
+}
+
+/// Atomic instructions that return what was there before.
+fn atomics() -> Feature {
+    const FETCH_ADD: [[u8; 8]; 5] = [
+        // r1 = 0
+        [0xb7, 0x01, 0, 0, 0, 0, 0, 0],
+        // *(u64 *)(r10 - 8) = r1
+        [0x7b, 0x1a, 0xf8, 0xff, 0, 0, 0, 0],
+        // r1 = atomic_fetch_add((u64 *)(r10 - 8), r1)
+        [0xdb, 0x1a, 0xf8, 0xff, 1, 0, 0, 0],
+        // r0 = 0
+        [0xb7, 0x00, 0, 0, 0, 0, 0, 0],
+        // exit
+        [0x95, 0x00, 0, 0, 0, 0, 0, 0],
+    ];
+    Feature {
+        name: "fetching atomics",
+        gives: "every event has a number, so that a lost one shows",
+        costs: "events could be lost without a gap in the record",
+        fix: "boot Linux 5.12 or later",
+        needed: true,
+        refused: sys::try_program(&FETCH_ADD)
+            .err()
+            .map(|error: io::Error| format!("the kernel refuses it: {error}")),
+    }
 }
 
 fn refusal<E: std::fmt::Display>(supported: Result<bool, E>) -> Option<String> {

@@ -10,8 +10,14 @@ use std::{
     path::Path,
 };
 
+use aya_obj::generated::{
+    bpf_map_type::BPF_MAP_TYPE_ARRAY_OF_MAPS, bpf_prog_type::BPF_PROG_TYPE_SOCKET_FILTER,
+};
 use zerocopy::{Immutable, IntoBytes};
 
+const BPF_MAP_CREATE: libc::c_int = 0;
+const BPF_PROG_LOAD: libc::c_int = 5;
+const BPF_OBJ_PIN: libc::c_int = 6;
 const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_MAP_UPDATE_BATCH: libc::c_int = 26;
 const BPF_LINK_UPDATE: libc::c_int = 29;
@@ -74,6 +80,89 @@ struct ObjectAttr {
     path: u64,
     bpf_fd: u32,
     file_flags: u32,
+}
+
+/// `union bpf_attr`, the part for new maps, as far as it is used.
+#[repr(C)]
+#[derive(IntoBytes, Immutable)]
+struct MapAttr {
+    map_type: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    map_flags: u32,
+    inner_map_fd: u32,
+    numa_node: u32,
+    map_name: [u8; 16],
+    reserved: u32,
+}
+
+/// `union bpf_attr`, the part for programs, as far as it is used.
+#[repr(C)]
+#[derive(IntoBytes, Immutable)]
+struct ProgramAttr {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+}
+
+/// Asks whether the kernel takes a program of these instructions (`struct bpf_insn`).
+pub fn try_program(instructions: &[[u8; 8]]) -> io::Result<()> {
+    let attr = ProgramAttr {
+        prog_type: BPF_PROG_TYPE_SOCKET_FILTER as u32,
+        insn_cnt: instructions.len() as u32,
+        insns: instructions.as_ptr() as u64,
+        license: c"GPL".as_ptr() as u64,
+        log_level: 0,
+        log_size: 0,
+        log_buf: 0,
+    };
+    let fd = bpf(BPF_PROG_LOAD, &attr)?;
+    // SAFETY: the kernel just made this descriptor for us.
+    drop(unsafe { OwnedFd::from_raw_fd(fd) });
+    Ok(())
+}
+
+/// Makes an array of `entries` maps that are like `inner`.
+pub fn create_array_of_maps(
+    name: &str,
+    entries: u32,
+    inner: BorrowedFd<'_>,
+) -> io::Result<OwnedFd> {
+    let mut map_name = [0; 16];
+    // The last byte stays 0.
+    for (to, from) in map_name[..15].iter_mut().zip(name.bytes()) {
+        *to = from;
+    }
+    let attr = MapAttr {
+        map_type: BPF_MAP_TYPE_ARRAY_OF_MAPS as u32,
+        key_size: size_of::<u32>() as u32,
+        value_size: size_of::<u32>() as u32,
+        max_entries: entries,
+        map_flags: 0,
+        inner_map_fd: inner.as_raw_fd() as u32,
+        numa_node: 0,
+        map_name,
+        reserved: 0,
+    };
+    let fd = bpf(BPF_MAP_CREATE, &attr)?;
+    // SAFETY: the kernel just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Pins an object, where nothing is yet.
+pub fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let attr = ObjectAttr {
+        path: path.as_ptr() as u64,
+        bpf_fd: object.as_raw_fd() as u32,
+        file_flags: 0,
+    };
+    bpf(BPF_OBJ_PIN, &attr).map(drop)
 }
 
 /// Opens a pinned object.

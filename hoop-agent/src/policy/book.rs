@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// which was on its way while the policy changed still names the rule that judged it.
 ///
 /// Serialises as the list of rules, so that it can outlive the daemon as the kernel's table does.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<RuleInfo>", into = "Vec<RuleInfo>")]
 pub struct RuleBook {
     rules: Vec<RuleInfo>,

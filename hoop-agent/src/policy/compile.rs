@@ -185,9 +185,12 @@ impl Compiled {
             IpAddr::V4(address) => Key::from_v4(address.into()),
             IpAddr::V6(address) => Key::from_v6(address.octets()),
         };
-        judge(addresses, address, protocol, port, |index| {
-            self.cells.get(index as usize)
-        })
+        judge(
+            addresses,
+            address,
+            Key::from_port(protocol, port),
+            |index| self.cells.get(index as usize),
+        )
     }
 }
 

@@ -5,9 +5,11 @@
 //! read from the new program's own memory, which no other thread shares yet, so they are what the
 //! program would see. Fails closed: what cannot be read may match any deny rule.
 
+use core::ffi::c_void;
+
 use aya_ebpf::{
     bindings::BPF_ANY,
-    helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user},
+    helpers::generated::{bpf_loop, bpf_probe_read_kernel, bpf_probe_read_user},
     macros::raw_tracepoint,
     programs::RawTracePointContext,
 };
@@ -18,17 +20,18 @@ use hoop_common::{
     },
     exec::{Facts, Found},
     limits::{ARGS_BYTES, ARGS_CHUNK, PATH_BYTES},
+    policy::Epoch,
     state::{ProcessEntry, Standing},
 };
 
 use crate::{
     command::{self, Rules},
-    emit,
+    emit::{self, Priority},
     escape::Escape,
     kernel::{KernelPtr, Process, Task, current_task, offset},
     maps::{EXEC_SCRATCH, PROCESSES},
     verdict::Decision,
-    verifier::{Forgotten, at_most, opaque},
+    verifier::{at_most, opaque},
     workload::{self, Governed, Workload},
 };
 
@@ -40,8 +43,6 @@ pub struct Scratch {
     event: [u8; FIXED + 3 * PATH_BYTES],
     command: command::Scratch,
     args: [u8; size_of::<ArgsEvent>() + ARGS_CHUNK],
-    /// Bytes of arguments that were sent.
-    sent: Forgotten<u32>,
 }
 
 /// Entry.
@@ -54,11 +55,10 @@ pub fn hoop_exec(_ctx: RawTracePointContext) -> i32 {
 }
 
 fn try_exec() -> Option<()> {
-    let task = current_task();
     let process = Process::current();
     let workload = match Workload::of_process(process) {
-        Some((workload, entry)) => {
-            hold(workload, task, process, entry);
+        Some((workload, _)) => {
+            hoop_hold_exec();
             workload
         }
         None => {
@@ -72,11 +72,19 @@ fn try_exec() -> Option<()> {
             workload
         }
     };
-    let scratch = EXEC_SCRATCH.get_ptr_mut(0)?;
-    // SAFETY: this CPU's own slot, and tracepoint programs are not preempted.
-    let scratch = unsafe { &mut *scratch };
-    report(task, process, workload, scratch);
+    report(current_task(), workload);
     Some(())
+}
+
+/// [`hold`] for the running process. Global, as [`hoop_judge_exec`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn hoop_hold_exec() -> u64 {
+    let process = Process::current();
+    if let Some((workload, entry)) = Workload::of_process(process) {
+        hold(workload, current_task(), process, entry);
+    }
+    0
 }
 
 /// Ends the process if it must not be where it is.
@@ -99,35 +107,68 @@ fn hold(workload: Workload, task: Task, process: Process, entry: &mut ProcessEnt
     }
 }
 
+/// The functions called here are global and come one after another, so that their stacks do not
+/// add up: all frames of a chain of calls share 512 bytes.
 #[inline(always)]
-fn report(task: Task, process: Process, workload: Workload, scratch: &mut Scratch) {
-    let mm = task
-        .0
-        .follow(offset!(task_struct_mm))
-        .unwrap_or(KernelPtr(0));
-    let mut flags = 0;
-
-    let args_start: u64 = mm.at(offset!(mm_struct_arg_start)).read_or_zero();
-    let args_end: u64 = mm.at(offset!(mm_struct_arg_end)).read_or_zero();
-    let path_len = put_path(scratch, task.program(), 0, EXEC_PATH_TRUNCATED, &mut flags);
-    let governed = workload.governed();
-    let uid = credential(task, offset!(cred_uid));
-    let path_known = path_len != 0;
-    let decision = judge(
-        governed,
-        task,
-        uid,
-        path_known,
+fn report(task: Task, workload: Workload) {
+    let (args_start, args_end) = task.arguments();
+    let program = task.program().unwrap_or(KernelPtr(0));
+    let (path_len, cut) = unpack_path(hoop_put_path(program.0, 0));
+    let mut flags = cut * EXEC_PATH_TRUNCATED;
+    let epoch = workload::epoch();
+    let decision = Decision::unpack(hoop_judge_exec(
+        epoch.0,
+        workload.policy(epoch),
+        u32::from(path_len != 0),
         args_start,
         args_end,
-        &mut scratch.command,
-    );
+    ));
     let enforcement = decision.enforce_by_signal();
     let directory = task
         .0
         .follow(offset!(task_struct_fs))
-        .map(|fs| fs.at(offset!(fs_struct_pwd)));
-    let cwd_len = put_path(scratch, directory, path_len, EXEC_CWD_TRUNCATED, &mut flags);
+        .map_or(KernelPtr(0), |fs| fs.at(offset!(fs_struct_pwd)));
+    let (cwd_len, cut) = unpack_path(hoop_put_path(directory.0, path_len));
+    flags |= cut * EXEC_CWD_TRUNCATED;
+    let sent = hoop_send_exec(
+        workload.id,
+        epoch.0,
+        decision.pack(),
+        u64::from(path_len) << 32 | u64::from(cwd_len),
+        u32::from(enforcement as u8) << 16 | u32::from(flags),
+    );
+    hoop_send_args(
+        args_start,
+        sent as u32,
+        (sent >> 32) as u32,
+        workload.id,
+        u32::from(!decision.passes()),
+    );
+}
+
+/// Sends the exec event, of which the paths are in place. Takes the workload's id, an epoch, a
+/// packed [`Decision`], the lengths of both paths, and the enforcement above the flags. Returns how
+/// many bytes of arguments are to be sent, above how many were. Global, as [`hoop_judge_exec`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn hoop_send_exec(
+    workload: u64,
+    epoch: u64,
+    decision: u64,
+    lengths: u64,
+    flags: u32,
+) -> u64 {
+    let Some(scratch) = EXEC_SCRATCH.get_ptr_mut(0) else {
+        return 0;
+    };
+    // SAFETY: this CPU's own slot, and tracepoint programs are not preempted.
+    let scratch = unsafe { &mut *scratch };
+    let task = current_task();
+    let decision = Decision::unpack(decision);
+    let (path_len, cwd_len) = ((lengths >> 32) as u32, lengths as u32);
+    let enforcement = (flags >> 16) as u8;
+    let mut flags = flags as u16;
+    let (args_start, args_end) = task.arguments();
 
     let total = args_end.saturating_sub(args_start);
     let wanted = if total > u64::from(ARGS_BYTES) {
@@ -156,7 +197,7 @@ fn report(task: Task, process: Process, workload: Workload, scratch: &mut Scratc
     }
 
     let event = ExecEvent {
-        header: emit::header::<ExecEvent>(EventKind::Exec, workload.id, process),
+        header: emit::header::<ExecEvent>(EventKind::Exec, workload, Process::current()),
         parent: match task.parent() {
             Some(parent) => parent.process().key(),
             None => ProcessKey {
@@ -165,7 +206,7 @@ fn report(task: Task, process: Process, workload: Workload, scratch: &mut Scratc
                 reserved: 0,
             },
         },
-        uid,
+        uid: credential(task, offset!(cred_uid)),
         gid: credential(task, offset!(cred_gid)),
         euid: credential(task, offset!(cred_euid)),
         egid: credential(task, offset!(cred_egid)),
@@ -179,12 +220,12 @@ fn report(task: Task, process: Process, workload: Workload, scratch: &mut Scratc
         path_len: path_len as u16,
         cwd_len: cwd_len as u16,
         flags,
-        epoch: governed.epoch.0,
+        epoch,
         rule: decision.rule,
         hook: Hook::Exec as u8,
         verdict: decision.verdict as u8,
         mode: decision.mode,
-        enforcement: enforcement as u8,
+        enforcement,
     };
     let len = at + args_len;
     // SAFETY: the fixed part fits before `FIXED`, and `len` is at most three times `PATH_BYTES`.
@@ -199,12 +240,41 @@ fn report(task: Task, process: Process, workload: Workload, scratch: &mut Scratc
         FIXED as u64 + u64::from(bytes),
         decision.priority(),
     );
-    scratch.sent.set(if flags & EXEC_ARGS_UNREADABLE == 0 {
+    let sent = if flags & EXEC_ARGS_UNREADABLE == 0 {
         args_len
     } else {
         wanted
-    });
-    send_rest(process, workload, scratch, args_start, wanted, decision);
+    };
+    u64::from(wanted) << 32 | u64::from(sent)
+}
+
+/// [`judge`] as a global function: the verifier follows it once, whatever its caller knows, and
+/// the caller knows nothing of how it ended. Takes an epoch and the index of a policy in it, gives
+/// a packed [`Decision`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn hoop_judge_exec(
+    epoch: u64,
+    policy: u32,
+    path_known: u32,
+    args_start: u64,
+    args_end: u64,
+) -> u64 {
+    let Some(scratch) = EXEC_SCRATCH.get_ptr_mut(0) else {
+        return Decision::CLOSED.pack();
+    };
+    let task = current_task();
+    judge(
+        Governed::at(Epoch(epoch), policy),
+        task,
+        credential(task, offset!(cred_uid)),
+        path_known != 0,
+        args_start,
+        args_end,
+        // SAFETY: as in `hoop_send_exec`, which does not run meanwhile.
+        unsafe { &mut (*scratch).command },
+    )
+    .pack()
 }
 
 /// Judges the command whose program's path is in `scratch`.
@@ -238,77 +308,117 @@ fn judge(
     rules.judge(met, args)
 }
 
-/// Sends the arguments that did not fit the exec event.
-#[inline(always)]
-fn send_rest(
-    process: Process,
-    workload: Workload,
-    scratch: &mut Scratch,
+/// Sends the arguments that did not fit the exec event: those from `sent` up to `wanted` bytes
+/// after `start`. Global, as [`hoop_judge_exec`], so it must return a number.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn hoop_send_args(
     start: u64,
+    sent: u32,
     wanted: u32,
-    decision: Decision,
-) {
-    for _ in 0..ARGS_BYTES / ARGS_CHUNK as u32 {
-        let offset = scratch.sent.get();
-        if offset >= wanted {
-            return;
-        }
-        let len = at_most::<{ ARGS_CHUNK as u32 }>(wanted - offset);
-        let to = (&raw mut scratch.args).cast::<u8>();
-        // SAFETY: `args` has room for the fixed part and `ARGS_CHUNK` bytes.
-        let result = unsafe {
-            bpf_probe_read_user(
-                to.add(size_of::<ArgsEvent>()).cast(),
-                len,
-                (start + u64::from(offset)) as *const _,
-            )
-        };
-        // What cannot be read ends the arguments early: fewer than promised, so flagged.
-        let got = if result == 0 { len } else { 0 };
-        let next = offset + got;
-        let last = got == 0 || next >= wanted;
-        let mut event = ArgsEvent {
-            header: emit::header::<ArgsEvent>(EventKind::Args, workload.id, process),
-            offset,
-            len: got as u16,
-            last: u16::from(last),
-        };
-        event.header.size = size_of::<ArgsEvent>() as u32 + got;
-        // SAFETY: as above.
-        unsafe { to.cast::<ArgsEvent>().write_unaligned(event) };
-        scratch.sent.set(if last { wanted } else { next });
-        let bytes = at_most::<{ ARGS_CHUNK as u32 }>(got);
-        emit::send_bytes(
-            to,
-            size_of::<ArgsEvent>() as u64 + u64::from(bytes),
-            decision.priority(),
-        );
+    workload: u64,
+    denied: u32,
+) -> u64 {
+    if sent >= wanted {
+        return 0;
     }
+    let mut rest = Rest {
+        start,
+        workload,
+        wanted,
+        sent,
+        denied,
+    };
+    // SAFETY: the callback takes a `Rest`, which outlives the call.
+    unsafe {
+        bpf_loop(
+            ARGS_BYTES / ARGS_CHUNK as u32,
+            send_chunk as *mut c_void,
+            (&raw mut rest).cast::<c_void>(),
+            0,
+        )
+    };
+    0
 }
 
-/// Puts the resolved path of a `struct path` after the first `at` bytes behind the fixed part;
-/// returns its length, at most [`PATH_BYTES`].
-#[inline(always)]
-fn put_path(
-    scratch: &mut Scratch,
-    path: Option<KernelPtr>,
-    at: u32,
-    truncated: u16,
-    flags: &mut u16,
-) -> u32 {
-    let Some(path) = path else {
-        *flags |= truncated;
-        return 0;
+struct Rest {
+    start: u64,
+    workload: u64,
+    wanted: u32,
+    sent: u32,
+    denied: u32,
+}
+
+/// Sends one chunk, for `bpf_loop`; 1 ends the loop.
+unsafe extern "C" fn send_chunk(_turn: u32, context: *mut c_void) -> i64 {
+    // SAFETY: `hoop_send_args` passes a `Rest`.
+    let rest = unsafe { &mut *context.cast::<Rest>() };
+    let Some(scratch) = EXEC_SCRATCH.get_ptr_mut(0) else {
+        return 1;
     };
-    scratch.command.path.resolve(path);
-    if !scratch.command.path.is_whole() {
-        *flags |= truncated;
+    let offset = rest.sent;
+    let len = at_most::<{ ARGS_CHUNK as u32 }>(rest.wanted.saturating_sub(offset));
+    // SAFETY: as in `hoop_send_exec`, which does not run meanwhile.
+    let to = unsafe { (&raw mut (*scratch).args).cast::<u8>() };
+    // SAFETY: `args` has room for the fixed part and `ARGS_CHUNK` bytes.
+    let result = unsafe {
+        bpf_probe_read_user(
+            to.add(size_of::<ArgsEvent>()).cast(),
+            len,
+            (rest.start + u64::from(offset)) as *const _,
+        )
+    };
+    // What cannot be read ends the arguments early: fewer than promised, so flagged.
+    let got = if result == 0 { len } else { 0 };
+    rest.sent = offset + got;
+    let last = got == 0 || rest.sent >= rest.wanted;
+    let mut event = ArgsEvent {
+        header: emit::header::<ArgsEvent>(EventKind::Args, rest.workload, Process::current()),
+        offset,
+        len: got as u16,
+        last: u16::from(last),
+    };
+    event.header.size = size_of::<ArgsEvent>() as u32 + got;
+    // SAFETY: as above.
+    unsafe { to.cast::<ArgsEvent>().write_unaligned(event) };
+    let bytes = at_most::<{ ARGS_CHUNK as u32 }>(got);
+    emit::send_bytes(
+        to,
+        size_of::<ArgsEvent>() as u64 + u64::from(bytes),
+        if rest.denied == 0 {
+            Priority::Normal
+        } else {
+            Priority::Denial
+        },
+    );
+    i64::from(last)
+}
+
+/// Puts the resolved path of the `struct path` at an address after the first `at` bytes behind the
+/// fixed part. Returns its length, at most [`PATH_BYTES`], and [`PATH_CUT`] if that is not all of
+/// it. Global, as [`hoop_judge_exec`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn hoop_put_path(path: u64, at: u32) -> u64 {
+    if path == 0 {
+        return PATH_CUT;
     }
+    let Some(scratch) = EXEC_SCRATCH.get_ptr_mut(0) else {
+        return PATH_CUT;
+    };
+    // SAFETY: as in `hoop_send_exec`, which does not run meanwhile.
+    let scratch = unsafe { &mut *scratch };
+    scratch.command.path.resolve(KernelPtr(path));
+    let cut = if scratch.command.path.is_whole() {
+        0
+    } else {
+        PATH_CUT
+    };
     let start = scratch.command.path.start();
     let len = PATH_BYTES as u32 - start;
     let bytes = at_most::<{ PATH_BYTES as u32 }>(len);
-    // SAFETY: `start` is inside `path`, and `at` is below `PATH_BYTES`, so the copy ends inside
-    // `event`.
+    // SAFETY: `start` is inside `path`, and `at` is masked below twice `PATH_BYTES`, so the copy
+    // ends inside `event`.
     unsafe {
         let from = scratch.command.path.bytes().add(start as usize);
         let to = (&raw mut scratch.event)
@@ -316,15 +426,36 @@ fn put_path(
             .add(FIXED + (opaque(at) as usize & (2 * PATH_BYTES - 1)));
         bpf_probe_read_kernel(to.cast(), bytes, from.cast());
     }
-    len
+    cut | u64::from(len)
+}
+
+/// See [`hoop_put_path`].
+const PATH_CUT: u64 = 1 << 32;
+
+/// The length that [`hoop_put_path`] returned, and 1 if the path was cut, else 0.
+#[inline(always)]
+fn unpack_path(packed: u64) -> (u32, u16) {
+    (packed as u32, (packed >> 32) as u16)
+}
+
+impl Task {
+    /// Where the command line starts and ends in the memory of the process.
+    #[inline(always)]
+    fn arguments(self) -> (u64, u64) {
+        let mm = self.0.follow_or_zero(offset!(task_struct_mm));
+        (
+            mm.at(offset!(mm_struct_arg_start)).read_or_zero(),
+            mm.at(offset!(mm_struct_arg_end)).read_or_zero(),
+        )
+    }
 }
 
 #[inline(always)]
 fn credential(task: Task, member: usize) -> u32 {
-    match task.0.follow(offset!(task_struct_cred)) {
-        Some(cred) => cred.at(member).read().unwrap_or(u32::MAX),
-        None => u32::MAX,
-    }
+    let cred = task.0.follow_or_zero(offset!(task_struct_cred));
+    // Nobody, and not root, if there is none.
+    let unknown = if cred.0 == 0 { u32::MAX } else { 0 };
+    cred.at(member).read_or_zero::<u32>() | unknown
 }
 
 /// Inode numbers of pid, net, mnt, user, uts, ipc and cgroup namespaces, 0 for what cannot be read.

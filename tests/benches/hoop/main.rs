@@ -12,6 +12,7 @@ mod pipeline;
 mod programs;
 mod report;
 mod spawn;
+mod start;
 mod stats;
 mod stop;
 mod tiny;
@@ -58,12 +59,13 @@ fn main() -> Result<()> {
     let settings = Settings::parse(arguments)?;
     let mut report = Report::new(settings.quick);
     report.print_head();
-    let parts: [(&str, Part); 5] = [
+    let parts: [(&str, Part); 6] = [
         ("pipeline", pipeline),
         ("connect", connect),
         ("reload", reload),
         ("memory", memory),
         ("exec", spawn::measure),
+        ("start", start::measure),
     ];
     for (name, part) in parts {
         if settings.only.is_empty() || settings.only.iter().any(|only| only == name) {

@@ -46,6 +46,8 @@ struct Job {
     /// Kernel modules, in the order in which they load.
     modules: Vec<PathBuf>,
     environment: BTreeMap<String, String>,
+    /// The daemon's program, which is asked whether Hoop can work here.
+    agent: PathBuf,
     /// What to run.
     steps: Vec<Step>,
     /// Seconds that one step may take.
@@ -58,6 +60,16 @@ struct Step {
     program: PathBuf,
     arguments: Vec<String>,
     directory: PathBuf,
+    /// Whether it has a meaning only where Hoop works.
+    needs_daemon: bool,
+}
+
+/// What `doctor` finds, as far as it is of interest.
+#[derive(Deserialize)]
+struct Finding {
+    what: String,
+    state: String,
+    detail: String,
 }
 
 fn main() {
@@ -110,13 +122,36 @@ fn work(port: &mut File) -> Result<()> {
     writeln!(port, "hoop-vm: lsm {}", lsm.trim())?;
     let deadline = Duration::from_secs(job.deadline_s);
     step(port, &job.environment, &loopback(), deadline)?;
+    let lacking = lacking(&job.agent, &job.environment).context("doctor")?;
+    for it in &lacking {
+        let detail = it.detail.replace('\n', "\nhoop-vm: lacks ");
+        writeln!(port, "hoop-vm: lacks {}: {detail}", it.what)?;
+    }
     for it in &job.steps {
+        if it.needs_daemon && !lacking.is_empty() {
+            writeln!(port, "hoop-vm: skip {}", it.name)?;
+            continue;
+        }
         writeln!(port, "hoop-vm: start {}", it.name)?;
         let end = step(port, &job.environment, it, deadline)
             .unwrap_or_else(|error| format!("failed: {error:#}"));
         writeln!(port, "hoop-vm: end {} {end}", it.name)?;
     }
     Ok(())
+}
+
+/// What Hoop needs and this kernel does not have.
+fn lacking(agent: &Path, environment: &BTreeMap<String, String>) -> Result<Vec<Finding>> {
+    let output = Command::new(agent)
+        .args(["doctor", "--output", "json"])
+        .env_clear()
+        .envs(environment)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()?;
+    let mut findings: Vec<Finding> = serde_json::from_slice(&output.stdout)?;
+    findings.retain(|finding| finding.state == "needed");
+    Ok(findings)
 }
 
 fn load_module(path: &Path) -> io::Result<()> {
@@ -136,6 +171,7 @@ fn loopback() -> Step {
         program: "ip".into(),
         arguments: ["link", "set", "lo", "up"].map(str::to_owned).to_vec(),
         directory: "/".into(),
+        needs_daemon: false,
     }
 }
 

@@ -1,6 +1,6 @@
 //! One boot of one kernel under QEMU, and what its first process said (`tests/src/bin/vm-init.rs`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ use crate::run;
 pub(crate) struct Job {
     pub(crate) modules: Vec<PathBuf>,
     pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) agent: PathBuf,
     pub(crate) steps: Vec<Step>,
     pub(crate) deadline_s: u64,
 }
@@ -32,6 +33,8 @@ pub(crate) struct Step {
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<String>,
     pub(crate) directory: PathBuf,
+    /// Whether it has a meaning only where Hoop works.
+    pub(crate) needs_daemon: bool,
 }
 
 /// How a guest went.
@@ -39,6 +42,10 @@ pub(crate) struct Step {
 pub(crate) struct Outcome {
     /// By name of the step.
     pub(crate) steps: BTreeMap<String, Ended>,
+    /// Steps that have no meaning on this kernel, for what it lacks.
+    pub(crate) skipped: BTreeSet<String>,
+    /// What Hoop needs and this kernel does not have, as `doctor` says it.
+    pub(crate) lacks: Vec<String>,
     /// What the first process said besides: what did not work, and which LSMs there are.
     pub(crate) remarks: Vec<String>,
     /// Why the guest did not come to its end.
@@ -203,6 +210,10 @@ impl Transcript {
                 step.status = Some(status.to_owned());
             }
             self.running = None;
+        } else if let Some(what) = word.strip_prefix("lacks ") {
+            self.outcome.lacks.push(what.to_owned());
+        } else if let Some(name) = word.strip_prefix("skip ") {
+            self.outcome.skipped.insert(name.to_owned());
         } else if word == "done" {
             self.done = true;
         } else {
@@ -231,6 +242,8 @@ mod tests {
         let mut transcript = Transcript::default();
         for line in [
             "hoop-vm: lsm lockdown,bpf",
+            "hoop-vm: lacks loops: the kernel refuses it",
+            "hoop-vm: skip flood",
             "hoop-vm: start egress",
             "test a ... ok",
             "test result: ok. 1 passed; 0 failed",
@@ -247,8 +260,16 @@ mod tests {
             transcript.read(line);
         }
         assert!(transcript.done);
-        let Outcome { steps, remarks, .. } = transcript.outcome;
+        let Outcome {
+            steps,
+            skipped,
+            lacks,
+            remarks,
+            ..
+        } = transcript.outcome;
         assert_eq!(remarks, ["lsm lockdown,bpf"]);
+        assert_eq!(lacks, ["loops: the kernel refuses it"]);
+        assert!(skipped.contains("flood"));
         assert_eq!(steps["egress"].tally("egress").passed, 1);
         let nested = steps["nested"].tally("nested");
         assert_eq!(nested.failures, ["nested (failed: exit code 101)"]);

@@ -6,7 +6,9 @@ mod pattern;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use hoop_common::limits::{MAX_DFA_STATES, MAX_PATTERNS};
 
@@ -38,9 +40,7 @@ pub struct Exec {
     pub default: Action,
     /// In order of precedence.
     rules: Vec<ExecRule>,
-    /// The bit of every rule.
-    bits: Vec<u32>,
-    automata: Automata,
+    automata: Arc<Automata>,
 }
 
 /// One rule: every command that meets all of its conditions. It has at least one.
@@ -103,6 +103,8 @@ pub(super) struct Automata {
     pub(super) args: Option<Automaton>,
     /// The bits that begin a chain in `args`.
     pub(super) first: u64,
+    /// The bit of every rule.
+    bits: Vec<u32>,
 }
 
 impl Exec {
@@ -115,22 +117,13 @@ impl Exec {
         // Without `args` first: those can be decided before the arguments are there, and must then
         // be the ones that are named.
         rules.sort_by_key(|rule| (rule.action == Action::Allow, rule.args.is_some()));
-        let mut exec = Self {
+        let automata = Automata::shared(&rules)?;
+        let exec = Self {
             default,
             rules,
-            bits: Vec::new(),
-            automata: Automata::default(),
+            automata,
         };
-        let args = exec.number()?;
-        let paths = exec.patterns(|rule| rule.path.as_ref());
-        let parents = exec.patterns(|rule| rule.parent.as_ref());
-        let mut unfit = Vec::new();
-        exec.automata.paths = exec.build(&paths, Subject::Path, "path", &mut unfit);
-        exec.automata.parents = exec.build(&parents, Subject::Path, "parent", &mut unfit);
-        exec.automata.args = exec.build(&args, Subject::CommandLine, "args", &mut unfit);
-        if unfit.is_empty() {
-            exec.report_dead_rules(&args, &mut unfit);
-        }
+        let unfit = exec.dead_rules();
         if unfit.is_empty() {
             Ok(exec)
         } else {
@@ -144,8 +137,7 @@ impl Exec {
         Self {
             default: Action::Allow,
             rules: Vec::new(),
-            bits: Vec::new(),
-            automata: Automata::default(),
+            automata: Arc::default(),
         }
     }
 
@@ -164,109 +156,30 @@ impl Exec {
 
     /// The rules with their bits, in the order of both.
     pub(super) fn rules_with_bits(&self) -> impl Iterator<Item = (&ExecRule, u32)> {
-        self.rules.iter().zip(self.bits.iter().copied())
+        self.rules.iter().zip(self.automata.bits.iter().copied())
     }
 
     pub(super) fn automata(&self) -> &Automata {
         &self.automata
     }
 
-    /// Gives every rule its bit, the last of its `args`; returns those, by rule.
-    fn number(&mut self) -> Result<Vec<RulePatterns>, Vec<UnfitRule>> {
-        let mut args = Vec::new();
-        let mut next = 0;
-        let mut longest = (0, 0);
-        for (index, rule) in self.rules.iter().enumerate() {
-            let parts = rule.args.as_ref().map_or(Vec::new(), Pattern::parts);
-            let bits = parts.len().max(1) as u32;
-            longest = longest.max((bits, index));
-            self.automata.first |= 1_u64.checked_shl(next).unwrap_or(0);
-            if !parts.is_empty() {
-                args.push(RulePatterns {
-                    rule: index,
-                    patterns: (next..).zip(parts).collect(),
-                });
-            }
-            next += bits;
-            self.bits.push(next - 1);
-        }
-        if next <= MAX_PATTERNS {
-            return Ok(args);
-        }
-        let rule = &self.rules[longest.1];
-        Err(vec![UnfitRule {
-            position: rule.position,
-            message: format!(
-                "the exec rules are {} and need {next} patterns, the limit is {MAX_PATTERNS}; \
-                 `{}` needs {}",
-                self.rules.len(),
-                rule.name,
-                longest.0
-            ),
-            help: "drop this rule or others, merge rules with `{a,b}` or `(a|b)`, or use `.*` in \
-                   fewer `args`: each needs one more"
-                .to_owned(),
-        }])
-    }
-
-    fn patterns(&self, of: impl Fn(&ExecRule) -> Option<&Pattern>) -> Vec<RulePatterns> {
-        let of = |(index, bit): (usize, &u32)| {
-            Some(RulePatterns {
-                rule: index,
-                patterns: vec![(*bit, of(&self.rules[index])?.hir.clone())],
-            })
-        };
-        self.bits.iter().enumerate().filter_map(of).collect()
-    }
-
-    fn build(
-        &self,
-        rules: &[RulePatterns],
-        subject: Subject,
-        key: &str,
-        unfit: &mut Vec<UnfitRule>,
-    ) -> Option<Automaton> {
-        if rules.is_empty() {
-            return None;
-        }
-        match RulePatterns::automaton(rules, subject) {
-            Ok(automaton) => Some(automaton),
-            Err(TooLarge { states }) => {
-                let rule = &self.rules[to_drop(rules, subject)];
-                let states = match states {
-                    Some(states) => format!("{states} states"),
-                    None => format!("far more than {MAX_DFA_STATES} states"),
-                };
-                unfit.push(UnfitRule {
-                    position: rule.position,
-                    message: format!(
-                        "`{key}` of the exec rules needs an automaton of {states}, the limit is \
-                         {MAX_DFA_STATES}; `{}` adds the most",
-                        rule.name
-                    ),
-                    help: "drop this rule or simplify it: repeats like `{1,200}`, `[^x]*` and \
-                           several `**` or `.*` are what makes automata large"
-                        .to_owned(),
-                });
-                None
-            }
-        }
-    }
-
-    fn report_dead_rules(&self, args: &[RulePatterns], unfit: &mut Vec<UnfitRule>) {
+    /// The rules that can never apply.
+    fn dead_rules(&self) -> Vec<UnfitRule> {
+        let mut unfit = Vec::new();
         let Automata {
             paths,
             parents,
-            args: args_automaton,
+            args,
+            bits,
             ..
-        } = &self.automata;
+        } = &*self.automata;
         let sets = |automaton: &Option<Automaton>| {
             automaton
                 .as_ref()
                 .map_or(Vec::new(), |automaton| automaton.sets_after(b"/"))
         };
         let (paths, parents) = (sets(paths), sets(parents));
-        let findable = args_automaton.as_ref().map_or(0, |args| args.findable(b""));
+        let findable = args.as_ref().map_or(0, |args| args.findable(b""));
         let any = |sets: &[u64]| sets.iter().fold(0, |all, set| all | set);
         let mut refuse = |rule: &ExecRule, message: String, help: &str| {
             unfit.push(UnfitRule {
@@ -276,10 +189,10 @@ impl Exec {
             });
         };
         for (index, rule) in self.rules.iter().enumerate() {
-            let bit = 1 << self.bits[index];
-            let own_args = args.iter().find(|patterns| patterns.rule == index);
-            let is_found = own_args
-                .is_none_or(|own| own.patterns.iter().all(|(bit, _)| findable & 1 << bit != 0));
+            let bit = 1 << bits[index];
+            let first = index.checked_sub(1).map_or(0, |before| bits[before] + 1);
+            let is_found =
+                rule.args.is_none() || (first..=bits[index]).all(|part| findable & 1 << part != 0);
             let absolute = "resolved paths begin with `/`: write the whole path, or `**/NAME`";
             if rule.path.is_some() && any(&paths) & bit == 0 {
                 refuse(rule, "no path matches its `path`".to_owned(), absolute);
@@ -303,12 +216,14 @@ impl Exec {
                 );
             }
         }
+        unfit
     }
 
     /// Whether every command of `inner` is surely one of `outer` too.
     fn covers(&self, outer: usize, inner: usize, paths: &[u64], parents: &[u64]) -> bool {
         let (one, two) = (&self.rules[outer], &self.rules[inner]);
-        let (outer, inner) = (1 << self.bits[outer], 1 << self.bits[inner]);
+        let bits = &self.automata.bits;
+        let (outer, inner) = (1 << bits[outer], 1 << bits[inner]);
         let implies = |sets: &[u64]| sets.iter().all(|set| set & inner == 0 || set & outer != 0);
         let uids_within = one.uids.is_empty()
             || !two.uids.is_empty()
@@ -323,6 +238,134 @@ impl Exec {
             && uids_within
     }
 }
+
+impl Automata {
+    /// The automata of rules in their order. Those in use are known, and made only once: many
+    /// policies have the same rules, and a policy that is loaded again mostly has the former ones.
+    fn shared(rules: &[ExecRule]) -> Result<Arc<Self>, Vec<UnfitRule>> {
+        static KNOWN: Mutex<BTreeMap<Texts, Weak<Automata>>> = Mutex::new(BTreeMap::new());
+
+        let text = |pattern: &Option<Pattern>| pattern.as_ref().map(|it| it.text.clone());
+        let texts: Texts = rules
+            .iter()
+            .map(|rule| [&rule.path, &rule.parent, &rule.args].map(text))
+            .collect();
+        let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(automata) = known().get(&texts).and_then(Weak::upgrade) {
+            return Ok(automata);
+        }
+        let automata = Arc::new(Self::new(rules)?);
+        let mut known = known();
+        known.retain(|_, automata| automata.strong_count() > 0);
+        known.insert(texts, Arc::downgrade(&automata));
+        Ok(automata)
+    }
+
+    fn new(rules: &[ExecRule]) -> Result<Self, Vec<UnfitRule>> {
+        let mut automata = Self::default();
+        let args = automata.number(rules)?;
+        let paths = automata.patterns(rules, |rule| rule.path.as_ref());
+        let parents = automata.patterns(rules, |rule| rule.parent.as_ref());
+        let mut unfit = Vec::new();
+        automata.paths = Self::build(rules, &paths, Subject::Path, "path", &mut unfit);
+        automata.parents = Self::build(rules, &parents, Subject::Path, "parent", &mut unfit);
+        automata.args = Self::build(rules, &args, Subject::CommandLine, "args", &mut unfit);
+        if unfit.is_empty() {
+            Ok(automata)
+        } else {
+            Err(unfit)
+        }
+    }
+
+    /// Gives every rule its bit, the last of its `args`; returns those, by rule.
+    fn number(&mut self, rules: &[ExecRule]) -> Result<Vec<RulePatterns>, Vec<UnfitRule>> {
+        let mut args = Vec::new();
+        let mut next = 0;
+        let mut longest = (0, 0);
+        for (index, rule) in rules.iter().enumerate() {
+            let parts = rule.args.as_ref().map_or(Vec::new(), Pattern::parts);
+            let bits = parts.len().max(1) as u32;
+            longest = longest.max((bits, index));
+            self.first |= 1_u64.checked_shl(next).unwrap_or(0);
+            if !parts.is_empty() {
+                args.push(RulePatterns {
+                    rule: index,
+                    patterns: (next..).zip(parts).collect(),
+                });
+            }
+            next += bits;
+            self.bits.push(next - 1);
+        }
+        if next <= MAX_PATTERNS {
+            return Ok(args);
+        }
+        let rule = &rules[longest.1];
+        Err(vec![UnfitRule {
+            position: rule.position,
+            message: format!(
+                "the exec rules are {} and need {next} patterns, the limit is {MAX_PATTERNS}; \
+                 `{}` needs {}",
+                rules.len(),
+                rule.name,
+                longest.0
+            ),
+            help: "drop this rule or others, merge rules with `{a,b}` or `(a|b)`, or use `.*` in \
+                   fewer `args`: each needs one more"
+                .to_owned(),
+        }])
+    }
+
+    fn patterns(
+        &self,
+        rules: &[ExecRule],
+        of: impl Fn(&ExecRule) -> Option<&Pattern>,
+    ) -> Vec<RulePatterns> {
+        let of = |(index, bit): (usize, &u32)| {
+            Some(RulePatterns {
+                rule: index,
+                patterns: vec![(*bit, of(&rules[index])?.hir.clone())],
+            })
+        };
+        self.bits.iter().enumerate().filter_map(of).collect()
+    }
+
+    fn build(
+        rules: &[ExecRule],
+        patterns: &[RulePatterns],
+        subject: Subject,
+        key: &str,
+        unfit: &mut Vec<UnfitRule>,
+    ) -> Option<Automaton> {
+        if patterns.is_empty() {
+            return None;
+        }
+        match RulePatterns::automaton(patterns, subject) {
+            Ok(automaton) => Some(automaton),
+            Err(TooLarge { states }) => {
+                let rule = &rules[to_drop(patterns, subject)];
+                let states = match states {
+                    Some(states) => format!("{states} states"),
+                    None => format!("far more than {MAX_DFA_STATES} states"),
+                };
+                unfit.push(UnfitRule {
+                    position: rule.position,
+                    message: format!(
+                        "`{key}` of the exec rules needs an automaton of {states}, the limit is \
+                         {MAX_DFA_STATES}; `{}` adds the most",
+                        rule.name
+                    ),
+                    help: "drop this rule or simplify it: repeats like `{1,200}`, `[^x]*` and \
+                           several `**` or `.*` are what makes automata large"
+                        .to_owned(),
+                });
+                None
+            }
+        }
+    }
+}
+
+/// What automata follow from: `path`, `parent` and `args` of every rule, as written.
+type Texts = Vec<[Option<String>; 3]>;
 
 /// What a rule gives to an automaton.
 struct RulePatterns {

@@ -58,7 +58,7 @@ proptest! {
     ) {
         let rules = globs.iter().map(|text| rule(Action::Deny, Some(text), None));
         let Ok((exec, _)) = unchecked(rules) else { return Ok(()) };
-        let patterns = exec.patterns(|rule| rule.path.as_ref());
+        let patterns = exec.automata.patterns(&exec.rules, |rule| rule.path.as_ref());
         let mut table = Vec::new();
         let automaton = RulePatterns::automaton(&patterns, Subject::Path).unwrap();
         let (classes, start) = automaton.append(&mut table);
@@ -208,17 +208,31 @@ fn is_found(pattern: &str, line: &[u8]) -> bool {
     regex.is_match(&line)
 }
 
+#[test]
+fn equal_rules_share_automata_and_others_do_not() {
+    let rules = |path| vec![rule(Action::Deny, Some(path), Some("x.*y"))];
+    let make = |path| Exec::new(Action::Allow, rules(path)).unwrap();
+    let (one, two, other) = (make("/shared/*"), make("/shared/*"), make("/other/*"));
+    assert!(Arc::ptr_eq(&one.automata, &two.automata));
+    assert_ne!(one.automata, other.automata);
+    let left = Arc::downgrade(&one.automata);
+    drop((one, two));
+    assert!(left.upgrade().is_none(), "unused automata are kept");
+}
+
 /// Rules numbered as [`Exec::new`] does, without automata and without looking for dead ones.
 fn unchecked(
     rules: impl IntoIterator<Item = ExecRule>,
 ) -> Result<(Exec, Vec<RulePatterns>), Vec<UnfitRule>> {
     let mut rules: Vec<_> = rules.into_iter().collect();
     rules.sort_by_key(|rule| (rule.action == Action::Allow, rule.args.is_some()));
-    let mut exec = Exec {
+    let mut automata = Automata::default();
+    let args = automata.number(&rules)?;
+    let exec = Exec {
         rules,
+        automata: Arc::new(automata),
         ..Exec::unrestricted()
     };
-    let args = exec.number()?;
     Ok((exec, args))
 }
 
