@@ -5,6 +5,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{recorder::parse_positions, registry::Registry};
 use crate::control::{Answer, Request};
 use crate::pipeline::gap::Gaps;
+use crate::policy::book::RuleBook;
 
 /// The registry, the positions, or a line of the control socket.
 ///
@@ -13,7 +14,7 @@ pub fn state(data: &[u8]) {
     if let Some(registry) = same_again::<Registry>(data) {
         let names = registry.names();
         assert!(names.workloads.len() <= registry.workloads.len());
-        let mut book = registry.rules;
+        let mut book = RuleBook::clone(&registry.rules.book);
         let number = book.number("policy", "rule", "because");
         assert_eq!(book.number("policy", "rule", "because"), number);
         assert!(book.get(number).is_some_and(|it| it.rule == "rule"));

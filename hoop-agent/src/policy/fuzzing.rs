@@ -170,7 +170,8 @@ pub fn tables(data: &[u8]) {
         start: head.segment[0],
         len: head.segment[1],
     };
-    let _ = hoop_common::policy::judge(segment, head.key, head.bytes[0], head.port, cell);
+    let port = Key::from_port(head.bytes[0], head.port);
+    let _ = hoop_common::policy::judge(segment, head.key, port, cell);
 
     let known = |rules: u64, complete: u8| Found {
         rules,
