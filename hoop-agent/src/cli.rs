@@ -299,7 +299,7 @@ fn run_policy(command: Policy, socket: &std::path::Path) -> Result<u8> {
                     policy.file.display(),
                     policy.name,
                     policy::model::mode_name(policy.mode),
-                    policy.egress.rules.len()
+                    policy.egress.rules.len() + policy.exec.rules().len()
                 )?;
             }
             Ok(DONE)
