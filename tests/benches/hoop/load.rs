@@ -25,6 +25,9 @@ use serde::{Deserialize, Serialize};
 /// The argument that turns this program into a load.
 pub const ROLE: &str = "load";
 
+/// Bytes of an argument, with its NUL.
+pub const ARGUMENT: u32 = 1024;
+
 /// The CPU that loads run on. Servers and the daemon run where the scheduler puts them.
 const CPU: usize = 0;
 
@@ -40,7 +43,12 @@ pub enum Order {
     /// Sends this many bytes over one connection, until the other end has read them all.
     Bulk { to: SocketAddrV4, bytes: u64 },
     /// Starts a program and waits for its end, `times` times.
-    Spawn { program: PathBuf, times: u32 },
+    Spawn {
+        program: PathBuf,
+        /// How many arguments it gets, each of [`ARGUMENT`] bytes with its NUL.
+        arguments: u32,
+        times: u32,
+    },
     /// Connects datagram sockets from many processes at once, on all CPUs.
     Flood {
         to: SocketAddrV4,
@@ -159,7 +167,11 @@ fn perform(order: &Order) -> Result<Took> {
             }
         }
         Order::Bulk { to, bytes } => send(*to, *bytes)?,
-        Order::Spawn { program, times } => spawn(program, *times)?,
+        Order::Spawn {
+            program,
+            arguments,
+            times,
+        } => spawn(program, *arguments, *times)?,
         Order::Flood {
             to,
             processes,
@@ -242,10 +254,13 @@ fn send(to: SocketAddrV4, bytes: u64) -> Result<()> {
     Ok(())
 }
 
-fn spawn(program: &Path, times: u32) -> Result<()> {
+fn spawn(program: &Path, arguments: u32, times: u32) -> Result<()> {
     use std::os::unix::ffi::OsStrExt as _;
     let path = CString::new(program.as_os_str().as_bytes())?;
-    let argv = [path.as_ptr().cast_mut(), std::ptr::null_mut()];
+    let argument = CString::new(vec![b'x'; ARGUMENT as usize - 1])?;
+    let mut argv = vec![path.as_ptr().cast_mut()];
+    argv.resize(1 + arguments as usize, argument.as_ptr().cast_mut());
+    argv.push(std::ptr::null_mut());
     let environment = [std::ptr::null_mut()];
     for _ in 0..times {
         let mut pid = 0;

@@ -144,7 +144,11 @@ impl Report {
 impl Row {
     fn line(&self) -> String {
         let Summary { median, mad, runs } = self.measured;
-        let digits = if self.unit == "ratio" { 3 } else { 0 };
+        let digits = match self.unit {
+            "ratio" => 3,
+            "ns" => 2,
+            _ => 0,
+        };
         let bound = match self.bound {
             Bound::AtMost(bound) => format!("<= {bound}"),
             Bound::AtLeast(bound) => format!(">= {bound}"),

@@ -1,13 +1,18 @@
 //! fork and exec: the only hooks of ours that processes outside every workload run.
 
-use anyhow::Result;
+use std::fmt::Write as _;
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
 use hoop_tests::daemon;
 use hoop_tests::lab::Lab;
 
 use crate::field::Field;
-use crate::load::{Load, Order, Took};
+use crate::load::{ARGUMENT, Load, Order, Took};
 use crate::pair::{self, Paired};
 use crate::report::{Bound, Report, Row};
+use crate::stats::Samples;
 use crate::{Settings, programs, stop, tiny};
 
 /// Programs started in one run.
@@ -19,15 +24,21 @@ const RUNS: usize = 10;
 pub fn measure(settings: &Settings, report: &mut Report) -> Result<()> {
     let lab = Lab::new();
     let field = Field::new(&lab)?;
+    let program = tiny::write(lab.directory())?;
     let order = Order::Spawn {
-        program: tiny::write(lab.directory())?,
+        program: program.clone(),
+        arguments: 2,
         times: SPAWNS,
     };
     let (mut bare, mut tagged) = (field.bare_load()?, field.tagged_load()?);
     bare.run(&order)?;
     tagged.run(&order)?;
     let (mut outside, mut inside) = (Vec::new(), Vec::new());
-    let policy = field.policy(1, 0);
+    let policy = format!(
+        "{}{}",
+        field.policy(1, 0),
+        rules("path: '**/tool-N', args: ")
+    );
     for turn in 0..if settings.quick { 4 } else { 12 } {
         stop::unless_asked()?;
         let mut without = Vec::new();
@@ -56,9 +67,17 @@ pub fn measure(settings: &Settings, report: &mut Report) -> Result<()> {
         outside.extend(without.iter().copied().zip(untagged_runs));
         inside.extend(without.into_iter().zip(tagged_runs));
     }
-    for (what, runs) in [
-        ("fork+exec, untagged with / without daemon", outside),
-        ("fork+exec, tagged / without daemon", inside),
+    for (what, bound, runs) in [
+        (
+            "fork+exec, untagged with / without daemon",
+            Bound::AtMost(1.01),
+            outside,
+        ),
+        (
+            "fork+exec, tagged, 20 exec rules / without daemon",
+            Bound::AtMost(1.05),
+            inside,
+        ),
     ] {
         let Paired {
             wall,
@@ -71,7 +90,7 @@ pub fn measure(settings: &Settings, report: &mut Report) -> Result<()> {
         report.add(Row {
             what: what.into(),
             unit: "ratio",
-            bound: Bound::None,
+            bound,
             // Daemons come and go between the two, so they are seconds apart: by the clock the
             // ratio says more about the machine's other work.
             measured: cpu,
@@ -83,7 +102,58 @@ pub fn measure(settings: &Settings, report: &mut Report) -> Result<()> {
             ),
         });
     }
+    drop((bare, tagged));
+    matcher(&field, program, report)
+}
+
+/// What a byte of arguments costs beyond those that are recorded, so that only the matcher is
+/// measured.
+fn matcher(field: &Field<'_>, program: PathBuf, report: &mut Report) -> Result<()> {
+    const TIMES: u32 = 50;
+    let lengths = [256, 1_536];
+    let _daemon = field
+        .lab
+        .daemon(&format!("{}{}", field.policy(1, 0), rules("args: ")));
+    let mut load = field.tagged_load()?;
+    let mut took = Vec::new();
+    for arguments in lengths {
+        let order = Order::Spawn {
+            program: program.clone(),
+            arguments,
+            times: TIMES,
+        };
+        let costs = programs::cost(field.lab, "matcher", &mut load, &order, TIMES)?;
+        let exec = costs.into_iter().find(|cost| cost.name == "hoop_exec");
+        took.push(exec.context("hoop_exec has run")?.ns_per_run);
+    }
+    let bytes = f64::from((lengths[1] - lengths[0]) * ARGUMENT);
+    report.add(Row {
+        what: "matcher, a byte of arguments, ns".into(),
+        unit: "ns",
+        bound: Bound::AtMost(3.0),
+        measured: [(took[1] - took[0]) / bytes]
+            .into_iter()
+            .collect::<Samples>()
+            .summary(),
+        note: format!(
+            "run time of hoop_exec with {} and {} KiB, {TIMES} runs each",
+            lengths[0], lengths[1]
+        ),
+    });
     Ok(())
+}
+
+/// Exec rules of the kind that people write; `N` in `conditions` is the number of the rule.
+fn rules(conditions: &str) -> String {
+    let mut text = "  exec:\n    default: allow\n    deny:\n".to_owned();
+    for n in 0..20 {
+        let conditions = conditions.replace('N', &n.to_string());
+        let _ = writeln!(
+            text,
+            "      - {{ name: r{n}, because: no, {conditions}'\\b(delete|destroy-{n})\\b' }}"
+        );
+    }
+    text
 }
 
 fn repeat(load: &mut Load, order: &Order) -> Result<Vec<Took>> {
