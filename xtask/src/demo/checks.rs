@@ -100,6 +100,12 @@ pub(crate) fn check(evidence: &Evidence<'_>) -> Vec<Check> {
         record("a raw socket: denied", &|item| {
             item.kind() == "socket" && item.result() == "deny" && item.text("/socket/kind") == "raw"
         }),
+        record("a private key: denied by `private-keys`", &|item| {
+            item.kind() == "exec"
+                && item.result() == "deny"
+                && item.text("/verdict/rule") == "private-keys"
+                && item.text("/verdict/enforcement") == "killed"
+        }),
         record(
             "the open download: ended by the change of policy",
             &|item| about(item, "deny", "reset", &artefacts, "default"),
@@ -109,6 +115,7 @@ pub(crate) fn check(evidence: &Evidence<'_>) -> Vec<Check> {
             "Operation not permitted",
             3,
         ),
+        evidence.told("the command never ran: SIGKILL", "ended by SIGKILL", 1),
         evidence.told("the agent's download fails, it does not hang", "abort", 1),
         evidence.nothing_arrived("nothing from the agent at the collector", COLLECTOR),
         evidence.nothing_arrived("nothing from the agent at the stranger", STRANGER),

@@ -131,13 +131,16 @@ impl Story {
             // Every process that starts a program was created, and ends; told would be noise.
             _ => return None,
         };
-        let mut line = format!("hoop     {} {kind:<8} {what}", self.verdict(item.result()));
+        // That a command is allowed goes without saying.
+        let silent = kind == "exec" && item.result() == "allow";
+        let result = if silent { "" } else { item.result() };
+        let mut line = format!("hoop     {} {kind:<8} {what}", self.verdict(result));
         let lineage = item.lineage();
         if !lineage.is_empty() {
             line.push_str(&format!("  {}", self.paint(DIM, &lineage)));
         }
         let (rule, because) = (item.text("/verdict/rule"), item.text("/verdict/because"));
-        if !rule.is_empty() {
+        if !rule.is_empty() && !silent {
             line.push_str(&format!("  by {rule}"));
         }
         if !because.is_empty() {
