@@ -32,6 +32,9 @@ pub struct ProcessEntry {
     pub start_ticks: u64,
     /// A [`Standing`] as a number.
     pub standing: u64,
+    /// 1 once the escape that the process is on is in a record, or is that of an ancestor. Apart from
+    /// `standing`, since a process may be condemned before the kernel announces how it was moved.
+    pub recorded: u64,
 }
 
 /// Where a process is, as seen from its workload.
@@ -49,5 +52,5 @@ pub enum Standing {
 
 const _: () = {
     assert!(size_of::<State>() == 40);
-    assert!(size_of::<ProcessEntry>() == 24);
+    assert!(size_of::<ProcessEntry>() == 32);
 };

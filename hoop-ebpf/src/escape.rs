@@ -152,7 +152,8 @@ pub fn stop_current() -> bool {
         to: 0,
         hook: Hook::CgroupMove,
     };
-    // The move records itself, if it has not yet.
+    // The move is recorded where the kernel announces it, which may be a moment after the process
+    // was moved: only there it is known who did it.
     entry.standing = escape.judge(false) as u64;
     true
 }

@@ -328,6 +328,7 @@ impl Kernel {
             workload,
             start_ticks,
             standing: Standing::Inside as u64,
+            recorded: 0,
         };
         // A full map is no error: the process is still found by its cgroup.
         let _ = self.processes.insert(tgid, Pod(entry), BPF_NOEXIST);

@@ -43,11 +43,13 @@ fn try_cgroup_move(task: Task) -> Option<()> {
             to: task.cgroup()?.id(),
             hook: Hook::CgroupMove,
         };
-        let news = standing == Standing::Inside as u64;
+        let news = entry.recorded == 0;
+        entry.recorded = 1;
         // Judged even if it is no news: what was only recorded before may be forbidden now.
         entry.standing = escape.judge(news) as u64;
     } else if standing == Standing::Outside as u64 {
         entry.standing = Standing::Inside as u64;
+        entry.recorded = 0;
         report(workload, task);
     }
     Some(())
@@ -61,6 +63,7 @@ fn enter(task: Task) -> Option<()> {
         workload: workload.id,
         start_ticks: process.start_ticks(),
         standing: Standing::Inside as u64,
+        recorded: 0,
     };
     let _ = PROCESSES.insert(process.tgid, entry, u64::from(BPF_ANY));
     report(workload, task);

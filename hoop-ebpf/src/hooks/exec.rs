@@ -67,6 +67,7 @@ fn try_exec() -> Option<()> {
                 workload: workload.id,
                 start_ticks: process.start_ticks(),
                 standing: Standing::Inside as u64,
+                recorded: 0,
             };
             let _ = PROCESSES.insert(process.tgid, entry, u64::from(BPF_ANY));
             workload

@@ -53,6 +53,7 @@ fn try_fork(parent: Task, child: Task) -> Option<()> {
         workload: workload.id,
         start_ticks: process.start_ticks(),
         standing: Standing::Inside as u64,
+        recorded: u64::from(escaped),
     };
     let event = ForkEvent {
         header: emit::header::<ForkEvent>(EventKind::Fork, workload.id, process),
