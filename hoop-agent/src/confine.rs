@@ -17,7 +17,11 @@ struct Capability {
 }
 
 /// What the daemon keeps once it enforces. README.md says what each is for.
-const KEPT: [Capability; 6] = [
+const KEPT: [Capability; 7] = [
+    Capability {
+        number: 1,
+        name: "dac_override",
+    },
     Capability {
         number: 2,
         name: "dac_read_search",

@@ -10,8 +10,8 @@ use hoop_tests::lab::Lab;
 
 const POLICY: &str = "mode: enforce\negress: { default: allow }";
 
-/// `dac_read_search`, `kill`, `net_admin`, `sys_ptrace`, `sys_admin` and `bpf`, by their numbers.
-const KEPT: u64 = 1 << 2 | 1 << 5 | 1 << 12 | 1 << 19 | 1 << 21 | 1 << 39;
+/// `dac_override`, `dac_read_search`, `kill`, `net_admin`, `sys_ptrace`, `sys_admin` and `bpf`, by their numbers.
+const KEPT: u64 = 1 << 1 | 1 << 2 | 1 << 5 | 1 << 12 | 1 << 19 | 1 << 21 | 1 << 39;
 
 #[test]
 fn every_thread_of_the_daemon_is_confined() {
