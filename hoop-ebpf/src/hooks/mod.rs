@@ -1,5 +1,6 @@
 //! One file per hook: a thin entry that the kernel calls, and a `try_` function that decides.
 
+pub mod bpf;
 pub mod cgroup_move;
 pub mod connect4;
 pub mod connect6;
@@ -7,11 +8,15 @@ pub mod egress;
 pub mod end;
 pub mod enter_socket;
 pub mod exec;
+pub mod exec_check;
 pub mod exit;
 pub mod fork;
+pub mod pins;
+pub mod ptrace;
 pub mod ring_socket;
 pub mod sendmsg4;
 pub mod sendmsg6;
+pub mod signal;
 pub mod sock_create;
 pub mod socket_create;
 pub mod unix_connect;
