@@ -6,7 +6,7 @@
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 use hoop_common::event::Hook;
 
-use super::EPERM;
+use super::lsm_answer;
 use crate::{
     guard::{self, NOBODY, Reach},
     workload::Workload,
@@ -16,15 +16,15 @@ use crate::{
 #[lsm(hook = "bpf")]
 pub fn hoop_bpf(ctx: LsmContext) -> i32 {
     // LSM_HOOK(int, 0, bpf, int cmd, union bpf_attr *attr, unsigned int size)
-    try_bpf(ctx.arg(0)).unwrap_or(0)
+    lsm_answer(try_bpf(ctx.arg(0)).is_some())
 }
 
-fn try_bpf(command: u32) -> Option<i32> {
+fn try_bpf(command: u32) -> Option<()> {
     let workload = Workload::of_current_process()?;
     let reach = Reach {
         hook: Hook::Bpf,
         target: NOBODY,
         detail: command,
     };
-    guard::denies(workload, reach, |policy| policy.bpf_rule).then_some(-EPERM)
+    guard::denies(workload, reach, |policy| policy.bpf_rule).then_some(())
 }

@@ -11,7 +11,7 @@ use hoop_common::{
     limits::PATH_BYTES,
 };
 
-use super::EPERM;
+use super::lsm_answer;
 use crate::{
     command::{self, Rules},
     emit, guard,
@@ -39,10 +39,10 @@ pub fn hoop_exec_check(ctx: LsmContext) -> i32 {
     // LSM_HOOK(int, 0, bprm_creds_from_file, struct linux_binprm *bprm, const struct file *file)
     // `file` is not what will run if binfmt_misc starts an interpreter.
     let bprm: *const u8 = ctx.arg(0);
-    try_exec_check(KernelPtr(bprm as u64)).unwrap_or(0)
+    lsm_answer(try_exec_check(KernelPtr(bprm as u64)).is_some())
 }
 
-fn try_exec_check(bprm: KernelPtr) -> Option<i32> {
+fn try_exec_check(bprm: KernelPtr) -> Option<()> {
     let workload = Workload::of_current_process()?;
     let program = bprm
         .follow(offset!(linux_binprm_file))?
@@ -56,7 +56,7 @@ fn try_exec_check(bprm: KernelPtr) -> Option<i32> {
     let denied = refuses(workload, program, unsafe { &mut *scratch });
     // SAFETY: as above.
     emit::exchange(unsafe { &raw mut (*scratch).busy }, 0);
-    denied.then_some(-EPERM)
+    denied.then_some(())
 }
 
 /// Judges the program, and records it if it is denied.

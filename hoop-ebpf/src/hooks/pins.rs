@@ -7,7 +7,7 @@
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 use hoop_common::event::Hook;
 
-use super::EPERM;
+use super::lsm_answer;
 use crate::{
     guard::{self, NOBODY, Reach},
     kernel::{KernelPtr, offset},
@@ -18,14 +18,14 @@ use crate::{
 #[lsm(hook = "inode_unlink")]
 pub fn hoop_unlink(ctx: LsmContext) -> i32 {
     // LSM_HOOK(int, 0, inode_unlink, struct inode *dir, struct dentry *dentry)
-    try_remove(inode(ctx.arg(0)), Hook::Unlink).unwrap_or(0)
+    lsm_answer(try_remove(inode(ctx.arg(0)), Hook::Unlink).is_some())
 }
 
 /// Entry for directories.
 #[lsm(hook = "inode_rmdir")]
 pub fn hoop_rmdir(ctx: LsmContext) -> i32 {
     // LSM_HOOK(int, 0, inode_rmdir, struct inode *dir, struct dentry *dentry)
-    try_remove(inode(ctx.arg(0)), Hook::Rmdir).unwrap_or(0)
+    lsm_answer(try_remove(inode(ctx.arg(0)), Hook::Rmdir).is_some())
 }
 
 /// Entry for other names.
@@ -33,7 +33,7 @@ pub fn hoop_rmdir(ctx: LsmContext) -> i32 {
 pub fn hoop_rename(ctx: LsmContext) -> i32 {
     // LSM_HOOK(int, 0, inode_rename, struct inode *old_dir, struct dentry *old_dentry,
     //          struct inode *new_dir, struct dentry *new_dentry)
-    try_remove(inode(ctx.arg(0)), Hook::Rename).unwrap_or(0)
+    lsm_answer(try_remove(inode(ctx.arg(0)), Hook::Rename).is_some())
 }
 
 /// Entry for mounts.
@@ -42,7 +42,7 @@ pub fn hoop_umount(ctx: LsmContext) -> i32 {
     // LSM_HOOK(int, 0, sb_umount, struct vfsmount *mnt, int flags)
     let mount: *const u8 = ctx.arg(0);
     let super_block = KernelPtr(mount as u64).follow(offset!(vfsmount_mnt_sb));
-    try_remove(super_block, Hook::Umount).unwrap_or(0)
+    lsm_answer(try_remove(super_block, Hook::Umount).is_some())
 }
 
 /// The `super_block` of a directory's `inode`.
@@ -52,7 +52,7 @@ fn inode(directory: *const u8) -> Option<KernelPtr> {
 }
 
 #[inline(always)]
-fn try_remove(super_block: Option<KernelPtr>, hook: Hook) -> Option<i32> {
+fn try_remove(super_block: Option<KernelPtr>, hook: Hook) -> Option<()> {
     if !guard::holds_pins(super_block?) {
         return None;
     }
@@ -62,5 +62,5 @@ fn try_remove(super_block: Option<KernelPtr>, hook: Hook) -> Option<i32> {
         target: NOBODY,
         detail: 0,
     };
-    guard::denies(workload, reach, |policy| policy.tamper_rule).then_some(-EPERM)
+    guard::denies(workload, reach, |policy| policy.tamper_rule).then_some(())
 }

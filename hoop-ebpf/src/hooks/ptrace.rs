@@ -7,7 +7,7 @@
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 use hoop_common::event::Hook;
 
-use super::EPERM;
+use super::lsm_answer;
 use crate::{
     guard::{self, Reach},
     kernel::{KernelPtr, Task},
@@ -26,10 +26,10 @@ pub fn hoop_ptrace(ctx: LsmContext) -> i32 {
         return 0;
     }
     let target: *const u8 = ctx.arg(0);
-    try_ptrace(Task(KernelPtr(target as u64))).unwrap_or(0)
+    lsm_answer(try_ptrace(Task(KernelPtr(target as u64))).is_some())
 }
 
-fn try_ptrace(target: Task) -> Option<i32> {
+fn try_ptrace(target: Task) -> Option<()> {
     let workload = Workload::of_current_process()?;
     let inside = match Workload::of_process_of(target) {
         Some(other) => other.id == workload.id,
@@ -40,5 +40,5 @@ fn try_ptrace(target: Task) -> Option<i32> {
         target: target.process().key(),
         detail: 0,
     };
-    (!inside && guard::denies(workload, reach, |policy| policy.ptrace_rule)).then_some(-EPERM)
+    (!inside && guard::denies(workload, reach, |policy| policy.ptrace_rule)).then_some(())
 }

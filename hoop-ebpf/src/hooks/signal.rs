@@ -6,7 +6,7 @@
 use aya_ebpf::{Global, macros::lsm, programs::LsmContext};
 use hoop_common::event::Hook;
 
-use super::EPERM;
+use super::lsm_answer;
 use crate::{
     guard::{self, Reach},
     kernel::{KernelPtr, Task},
@@ -27,10 +27,10 @@ pub fn hoop_signal(ctx: LsmContext) -> i32 {
     if signal == 0 {
         return 0;
     }
-    try_signal(Task(KernelPtr(target as u64)), signal.cast_unsigned()).unwrap_or(0)
+    lsm_answer(try_signal(Task(KernelPtr(target as u64)), signal.cast_unsigned()).is_some())
 }
 
-fn try_signal(target: Task, signal: u32) -> Option<i32> {
+fn try_signal(target: Task, signal: u32) -> Option<()> {
     let target = target.process();
     // Another process that has the id now started after the daemon loaded this.
     if target.tgid != DAEMON.load() || target.start_ns > workload::generation() {
@@ -42,5 +42,5 @@ fn try_signal(target: Task, signal: u32) -> Option<i32> {
         target: target.key(),
         detail: signal,
     };
-    guard::denies(workload, reach, |policy| policy.tamper_rule).then_some(-EPERM)
+    guard::denies(workload, reach, |policy| policy.tamper_rule).then_some(())
 }
