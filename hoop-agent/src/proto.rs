@@ -222,6 +222,7 @@ impl Kind {
             Self::Workload => "workload",
             Self::Policy => "policy",
             Self::Agent => "agent",
+            Self::Tamper => "tamper",
         }
     }
 }
@@ -261,14 +262,14 @@ mod tests {
 
     #[test]
     fn words_are_the_names_without_their_prefix() {
-        for number in 0..=12 {
+        for number in 0..=13 {
             let kind = Kind::try_from(number).unwrap_or_default();
             assert_eq!(
                 format!("KIND_{}", kind.word().to_uppercase()),
                 kind.as_str_name()
             );
         }
-        assert!(Kind::try_from(13).is_err(), "a new kind needs a word here");
+        assert!(Kind::try_from(14).is_err(), "a new kind needs a word here");
         for number in 0..=3 {
             let result = Result::try_from(number).unwrap_or_default();
             assert_eq!(

@@ -50,6 +50,8 @@ pub enum EventKind {
     Socket = 6,
     /// [`MoveEvent`]
     Move = 7,
+    /// [`GuardEvent`]
+    Guard = 8,
 }
 
 impl EventKind {
@@ -64,6 +66,7 @@ impl EventKind {
             5 => Self::Net,
             6 => Self::Socket,
             7 => Self::Move,
+            8 => Self::Guard,
             _ => return None,
         })
     }
@@ -253,6 +256,35 @@ pub struct MoveEvent {
     pub hook: u8,
 }
 
+/// The LSM was asked about something else than a socket: a program that a process wants to run, or
+/// a reach into another process or into Hoop. Followed by `path_len` bytes of path.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct GuardEvent {
+    /// What every event starts with.
+    pub header: Header,
+    /// The process that it is about; zero if it is about none.
+    pub target: ProcessKey,
+    /// Epoch of the policies that judged.
+    pub epoch: u64,
+    /// Number of the rule in the daemon's rule book.
+    pub rule: u32,
+    /// The signal's number, or the command of `bpf`; 0 elsewhere.
+    pub detail: u32,
+    /// Bytes of path: of the program that would have run.
+    pub path_len: u16,
+    /// [`EXEC_PATH_TRUNCATED`], or 0.
+    pub flags: u16,
+    /// A [`Hook`] as a number.
+    pub hook: u8,
+    /// A [`Verdict`] as a number.
+    pub verdict: u8,
+    /// A [`crate::policy::Mode`] as a number.
+    pub mode: u8,
+    /// An [`Enforcement`] as a number.
+    pub enforcement: u8,
+}
+
 /// What was decided.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -349,10 +381,26 @@ pub enum Hook {
     UnixSend = 11,
     /// The tracepoint of requests to `io_uring`.
     RingSocket = 12,
+    /// The LSM's `bprm_creds_from_file`.
+    ExecCheck = 13,
+    /// The LSM's `ptrace_access_check`.
+    Ptrace = 14,
+    /// The LSM's `task_kill`.
+    Signal = 15,
+    /// The LSM's `bpf`.
+    Bpf = 16,
+    /// The LSM's `inode_unlink`.
+    Unlink = 17,
+    /// The LSM's `inode_rmdir`.
+    Rmdir = 18,
+    /// The LSM's `inode_rename`.
+    Rename = 19,
     /// The tracepoint `cgroup_attach_task`
     CgroupMove = 20,
     /// The tracepoint `sched_process_fork`
     Fork = 21,
+    /// The LSM's `sb_umount`.
+    Umount = 22,
 }
 
 impl Hook {
@@ -372,8 +420,16 @@ impl Hook {
             10 => Self::UnixConnect,
             11 => Self::UnixSend,
             12 => Self::RingSocket,
+            13 => Self::ExecCheck,
+            14 => Self::Ptrace,
+            15 => Self::Signal,
+            16 => Self::Bpf,
+            17 => Self::Unlink,
+            18 => Self::Rmdir,
+            19 => Self::Rename,
             20 => Self::CgroupMove,
             21 => Self::Fork,
+            22 => Self::Umount,
             _ => return None,
         })
     }
@@ -394,8 +450,16 @@ impl Hook {
             Self::UnixConnect => "unix_connect",
             Self::UnixSend => "unix_send",
             Self::RingSocket => "ring_socket",
+            Self::ExecCheck => "exec_check",
+            Self::Ptrace => "ptrace",
+            Self::Signal => "signal",
+            Self::Bpf => "bpf",
+            Self::Unlink => "unlink",
+            Self::Rmdir => "rmdir",
+            Self::Rename => "rename",
             Self::CgroupMove => "cgroup_move",
             Self::Fork => "fork",
+            Self::Umount => "umount",
         }
     }
 
@@ -410,6 +474,22 @@ impl Hook {
                 | Self::UnixConnect
                 | Self::UnixSend
                 | Self::RingSocket
+        )
+    }
+
+    /// Whether the hook reports in [`GuardEvent`]s.
+    #[must_use]
+    pub const fn guards(self) -> bool {
+        matches!(
+            self,
+            Self::ExecCheck
+                | Self::Ptrace
+                | Self::Signal
+                | Self::Bpf
+                | Self::Unlink
+                | Self::Rmdir
+                | Self::Rename
+                | Self::Umount
         )
     }
 }
@@ -517,6 +597,10 @@ pub struct Offsets {
     pub mount_mnt_ns: u32,
     pub mnt_namespace_user_ns: u32,
     pub cgroup_namespace_ns_inum: u32,
+    pub linux_binprm_file: u32,
+    pub inode_i_sb: u32,
+    pub super_block_s_magic: u32,
+    pub vfsmount_mnt_sb: u32,
     pub socket_sk: u32,
     /// `unix_sock.path`; 0 where the kernel's type information does not have it.
     pub unix_sock_path: u32,
@@ -547,4 +631,5 @@ const _: () = {
     assert!(size_of::<NetEvent>() == 112);
     assert!(size_of::<SocketEvent>() == 72);
     assert!(size_of::<MoveEvent>() == 88);
+    assert!(size_of::<GuardEvent>() == 88);
 };

@@ -215,6 +215,12 @@ pub struct PolicyEntry {
     pub opaque_rule: u32,
     /// Rule number reported for processes that leave the workload.
     pub escape_rule: u32,
+    /// Rule number reported for processes that reach into another outside the workload.
+    pub ptrace_rule: u32,
+    /// Rule number reported for calls of `bpf`.
+    pub bpf_rule: u32,
+    /// Rule number reported for what would take Hoop apart in another way.
+    pub tamper_rule: u32,
 }
 
 /// How a policy acts.
@@ -374,7 +380,7 @@ impl Epoch {
 
 const _: () = {
     assert!(size_of::<Cell>() == 24);
-    assert!(size_of::<PolicyEntry>() == 32);
+    assert!(size_of::<PolicyEntry>() == 44);
     assert!(size_of::<WorkloadEntry>() == 8);
     assert!(1u64 << SEARCH_STEPS > crate::limits::MAX_CELLS as u64);
 };

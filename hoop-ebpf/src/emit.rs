@@ -100,6 +100,22 @@ fn lose(cause: LossCause) {
     }
 }
 
+/// Stores a word and returns what was there before, in one step.
+#[inline(always)]
+pub fn exchange(word: *mut u64, value: u64) -> u64 {
+    let mut value = value;
+    // SAFETY: `word` points to a map value, which the verifier checks.
+    unsafe {
+        asm!(
+            "{value} = xchg_64({word} + 0, {value})",
+            word = in(reg) word,
+            value = inout(reg) value,
+            options(nostack),
+        );
+    }
+    value
+}
+
 /// Adds and returns what was there before, in one step: a soft interrupt on this CPU may number
 /// an event between the load and the store of another. `core`'s atomics are not to be had on this
 /// target.

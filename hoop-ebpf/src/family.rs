@@ -36,7 +36,7 @@ pub fn judge(family: u32, kind: u32, protocol: u32, hook: Hook, means: Means) ->
     if family == AF_INET || family == AF_INET6 || SocketKind::is_common_netlink(family, protocol) {
         return None;
     }
-    let workload = Workload::of_current()?;
+    let workload = Workload::of_current_process()?;
     let governed = workload.governed();
     let decision = governed.socket(SocketKind::of(family, kind, protocol));
     let enforcement = match means {

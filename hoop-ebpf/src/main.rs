@@ -15,6 +15,7 @@ mod command;
 mod emit;
 mod escape;
 mod family;
+mod guard;
 mod hooks;
 mod kernel;
 mod maps;

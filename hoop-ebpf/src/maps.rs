@@ -77,6 +77,10 @@ pub static SOCKETS: SkStorage<SocketState> = SkStorage::new();
 #[btf_map]
 pub static EXEC_SCRATCH: PerCpuArray<crate::hooks::exec::Scratch, 1> = PerCpuArray::new();
 
+/// Room to judge and report a command in before it runs. Only `hooks/exec_check.rs` uses it.
+#[btf_map]
+pub static CHECK_SCRATCH: PerCpuArray<crate::hooks::exec_check::Scratch, 1> = PerCpuArray::new();
+
 /// See [`SOCKETS`].
 #[repr(C)]
 pub struct SocketState {

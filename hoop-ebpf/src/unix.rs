@@ -26,7 +26,7 @@ const MAX_MOUNTS: usize = 16;
 /// Judges a socket that the running task turns to: `server` is its `struct sock`.
 #[inline(always)]
 pub fn judge(server: KernelPtr, kind: u16, hook: Hook) -> Option<Decision> {
-    let workload = Workload::of_current()?;
+    let workload = Workload::of_current_process()?;
     let governed = workload.governed();
     let policy = governed.index?;
     let path = hash(server.at(offset!(unix_sock_path)))?;

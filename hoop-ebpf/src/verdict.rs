@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::generated::bpf_send_signal;
 use hoop_common::{
     event::{Enforcement, Verdict},
-    policy::{self, Cell, Key, Mode, Ruling, Segment, SocketKind},
+    policy::{self, Cell, Key, Mode, PolicyEntry, Ruling, Segment, SocketKind},
 };
 
 use crate::{maps::TABLES, workload::Governed};
@@ -121,6 +121,21 @@ impl Governed<'_> {
                 allow: false,
             },
         )
+    }
+
+    /// Judges what no policy can allow, by the rule that says so.
+    #[inline(always)]
+    pub fn never(self, rule: impl Fn(&PolicyEntry) -> u32) -> Decision {
+        match self.policy {
+            Some(policy) if policy.len != 0 => decide(
+                policy.mode,
+                Ruling {
+                    rule: rule(policy),
+                    allow: false,
+                },
+            ),
+            _ => Decision::CLOSED,
+        }
     }
 
     /// What a rule that denies means in the policy's mode.

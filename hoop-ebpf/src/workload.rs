@@ -9,8 +9,9 @@ use core::ffi::c_void;
 use aya_ebpf::{
     Global,
     bindings::__sk_buff,
-    helpers::generated::{
-        bpf_get_current_ancestor_cgroup_id, bpf_loop, bpf_skb_ancestor_cgroup_id,
+    helpers::{
+        bpf_get_current_pid_tgid,
+        generated::{bpf_get_current_ancestor_cgroup_id, bpf_loop, bpf_skb_ancestor_cgroup_id},
     },
 };
 use hoop_common::{
@@ -95,6 +96,32 @@ impl Workload {
         Some((Self::by_id(entry.workload)?, entry))
     }
 
+    /// The workload of the running process: that which it was last known to belong to, else that
+    /// whose cgroup it is in.
+    #[inline(always)]
+    pub fn of_current_process() -> Option<Self> {
+        if !exists() {
+            return None;
+        }
+        // Most processes are in no workload, and nothing is read of them.
+        let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+        if PROCESSES.get_ptr(tgid).is_some()
+            && let Some((workload, _)) = Self::of_process(Process::current())
+        {
+            return Some(workload);
+        }
+        Self::of_current()
+    }
+
+    /// The workload of any process, likewise.
+    #[inline(always)]
+    pub fn of_process_of(task: Task) -> Option<Self> {
+        match Self::of_process(task.process()) {
+            Some((workload, _)) => Some(workload),
+            None => Self::of_task(task),
+        }
+    }
+
     /// What governs this workload now.
     #[inline(always)]
     pub fn governed(self) -> Governed<'static> {
@@ -146,6 +173,12 @@ pub fn epoch() -> Epoch {
 #[unsafe(no_mangle)]
 static GENERATION: Global<u64> = Global::new(0);
 
+/// Number of this load: when it was made, in nanoseconds since boot.
+#[inline(always)]
+pub fn generation() -> u64 {
+    GENERATION.load()
+}
+
 /// Whether the process programs have anything to do: there is a workload on this node, and this
 /// load is the one that reports.
 #[inline(always)]
@@ -154,7 +187,7 @@ pub fn reporting() -> bool {
         // SAFETY: a map value. Volatile: the daemon changes it at any time.
         Some(state) => unsafe {
             core::ptr::read_volatile(&raw const state.levels) != 0
-                && core::ptr::read_volatile(&raw const state.generation) == GENERATION.load()
+                && core::ptr::read_volatile(&raw const state.generation) == generation()
         },
         None => false,
     }

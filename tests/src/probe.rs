@@ -212,6 +212,8 @@ pub enum Act {
         /// What to write.
         text: String,
     },
+    /// Reach into another process, or into what keeps the daemon's programs attached.
+    Tamper(Tamper),
     /// Make the file `sign`, wait to be moved to another cgroup, then send datagrams on new sockets,
     /// again and again. There is no answer.
     Flee {
@@ -226,6 +228,56 @@ pub enum Act {
     Exit {
         /// The exit code.
         code: i32,
+    },
+}
+
+/// Ways to reach into another process, or into what keeps the daemon's programs attached.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tamper {
+    /// `PTRACE_SEIZE`
+    Seize {
+        /// The process.
+        pid: u32,
+    },
+    /// Open a file to read it.
+    Open {
+        /// The file.
+        path: PathBuf,
+    },
+    /// `kill`
+    Signal {
+        /// The process.
+        pid: u32,
+        /// The signal, or 0.
+        signal: i32,
+    },
+    /// `BPF_OBJ_GET`. Answers with a descriptor.
+    GetPin {
+        /// The pin.
+        path: PathBuf,
+    },
+    /// `unlink`
+    Remove {
+        /// The file.
+        path: PathBuf,
+    },
+    /// `rmdir`
+    RemoveDirectory {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// `rename`
+    Rename {
+        /// What.
+        from: PathBuf,
+        /// Where to.
+        to: PathBuf,
+    },
+    /// `umount2` with `MNT_DETACH`
+    Unmount {
+        /// Where it is mounted.
+        path: PathBuf,
     },
 }
 

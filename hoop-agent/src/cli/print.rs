@@ -266,7 +266,15 @@ fn what(record: &Value, kind: &str) -> String {
                 at("/network/connection_info/protocol_name")
             )
         }
-        "exec" => at("/actor/process/cmd_line").to_owned(),
+        "exec" => match at("/process/program/path") {
+            "" => at("/actor/process/cmd_line").to_owned(),
+            refused => format!("not started: {refused}"),
+        },
+        "tamper" => {
+            let target = number("/process/target/pid")
+                .map_or(String::new(), |pid| format!(" process {pid}"));
+            format!("{}{target}", at("/process/operation"))
+        }
         "fork" => format!("from {}", at("/actor/process/parent_process/name")),
         "exit" => match (number("/process/exit_code"), number("/process/signal")) {
             (_, Some(signal)) => format!("by signal {signal}"),

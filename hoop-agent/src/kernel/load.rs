@@ -416,11 +416,13 @@ fn load_object(
 ) -> Result<Loaded, LoadError> {
     let object = |error: EbpfError| LoadError::Object(Box::new(error));
     let btf = Btf::from_sys_fs().map_err(|error| object(error.into()))?;
+    let daemon = std::process::id();
     let mut loader = EbpfLoader::new();
     loader
         .btf(Some(&btf))
         .override_global("OFFSETS", offsets.as_bytes(), true)
         .override_global("GENERATION", &generation, true)
+        .override_global("DAEMON", &daemon, true)
         .override_global(aya_log::LEVEL, &log_level, false);
     for (name, pins) in PINNED_MAPS.into_iter().zip(pins.into_iter().cycle()) {
         loader.map_pin_path(name, pins.map(name));

@@ -86,6 +86,10 @@ pub fn find(btf: &Btf) -> Result<Offsets, BtfError> {
         mount_mnt_ns: at("mount", "mnt_ns")?,
         mnt_namespace_user_ns: at("mnt_namespace", "user_ns")?,
         cgroup_namespace_ns_inum: at("cgroup_namespace", "ns.inum")?,
+        linux_binprm_file: at("linux_binprm", "file")?,
+        inode_i_sb: at("inode", "i_sb")?,
+        super_block_s_magic: at("super_block", "s_magic")?,
+        vfsmount_mnt_sb: at("vfsmount", "mnt_sb")?,
         socket_sk: at("socket", "sk")?,
         // Where Unix sockets are a module, its type information is elsewhere.
         unix_sock_path: at("unix_sock", "path").unwrap_or(0),

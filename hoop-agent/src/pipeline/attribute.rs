@@ -3,11 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use hoop_common::event::{ExecEvent, ExitEvent, ForkEvent, Header, Hook, ProcessKey, Verdict};
+use hoop_common::event::{
+    EXEC_PATH_TRUNCATED, ExecEvent, ExitEvent, ForkEvent, Header, Hook, ProcessKey, Verdict,
+};
 use hoop_common::policy::{Key, Mode, SocketKind};
 
-use super::event::{Judgement, Missing, Move, Net, Socket, process_key};
+use super::event::{Guard, Judgement, Missing, Move, Net, Socket, process_key};
 use super::process::{Executed, Process, ProcessTable, Program, Unseen};
+use super::text;
 use crate::clock::ClockOffset;
 use crate::proto::Process as ProcessMessage;
 use crate::proto::{
@@ -122,6 +125,7 @@ const NETWORK_ACTIVITY: u32 = 4001;
 const APPLICATION_LIFECYCLE: u32 = 6002;
 const LAUNCH: u32 = 1;
 const TERMINATE: u32 = 2;
+const OPEN_PROCESS: u32 = 3;
 const OPEN: u32 = 1;
 const REFUSE: u32 = 5;
 const TRAFFIC: u32 = 6;
@@ -241,6 +245,40 @@ impl<D: Directory> Attribution<'_, D> {
             r#type: kind,
             protocol: event.protocol,
         }));
+        record
+    }
+
+    /// A program was refused, or a reach beyond the workload was judged. The process stays what it
+    /// was.
+    pub fn guard(&mut self, guard: &Guard<'_>) -> Record {
+        let event = &guard.fixed;
+        let judgement = guard.judgement;
+        let (kind, activity_id, activity) = if judgement.hook == Hook::ExecCheck {
+            let program = File {
+                path: text::path(guard.path),
+                truncated: event.flags & EXEC_PATH_TRUNCATED != 0,
+            };
+            let activity = ProcessActivity {
+                program: Some(program),
+                ..ProcessActivity::default()
+            };
+            (Kind::Exec, LAUNCH, activity)
+        } else {
+            let of_process = event.target.tgid != 0;
+            let activity = ProcessActivity {
+                operation: judgement.hook.name().to_owned(),
+                operation_detail: event.detail,
+                target: of_process.then(|| other(self.table, event.target)),
+                ..ProcessActivity::default()
+            };
+            let activity_id = match judgement.hook {
+                Hook::Ptrace => OPEN_PROCESS,
+                _ => OTHER,
+            };
+            (Kind::Tamper, activity_id, activity)
+        };
+        let mut record = self.process(&event.header, kind, activity_id, activity);
+        record.verdict = Some(self.judged(judgement, event.mode, event.rule, event.epoch));
         record
     }
 

@@ -1,12 +1,12 @@
 //! Bytes of the ring buffer become an [`Event`].
 
 use hoop_common::event::{
-    ArgsEvent, Enforcement, EventKind, ExecEvent, ExitEvent, ForkEvent, Header, Hook, MoveEvent,
-    NetEvent, SocketEvent, Verdict,
+    ArgsEvent, Enforcement, EventKind, ExecEvent, ExitEvent, ForkEvent, GuardEvent, Header, Hook,
+    MoveEvent, NetEvent, SocketEvent, Verdict,
 };
 use zerocopy::FromBytes;
 
-use super::event::{Args, Event, Exec, Judgement, Move, Net, Socket};
+use super::event::{Args, Event, Exec, Guard, Judgement, Move, Net, Socket};
 
 /// Why bytes are no event. That never happens between programs and daemon of one version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -73,7 +73,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event<'_>, Malformed> {
         EventKind::Net => {
             let fixed = whole::<NetEvent>(bytes)?;
             let hook = hook(fixed.hook, |hook| {
-                !sees_processes(hook) && !hook.judges_sockets()
+                !sees_processes(hook) && !hook.judges_sockets() && !hook.guards()
             })?;
             let verdict = verdict(fixed.verdict)?;
             let enforcement = match (verdict, hook) {
@@ -116,6 +116,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event<'_>, Malformed> {
             });
             Event::Move(Move { fixed, judgement })
         }
+        EventKind::Guard => Event::Guard(guard(bytes)?),
     })
 }
 
@@ -138,6 +139,21 @@ fn exec(bytes: &[u8]) -> Result<Exec<'_>, Malformed> {
         path,
         cwd,
         args,
+    })
+}
+
+fn guard(bytes: &[u8]) -> Result<Guard<'_>, Malformed> {
+    let (fixed, rest) = fixed::<GuardEvent>(bytes)?;
+    let [path] = parts(bytes.len(), rest, [fixed.path_len])?;
+    let judgement = Judgement {
+        hook: hook(fixed.hook, Hook::guards)?,
+        verdict: verdict(fixed.verdict)?,
+        enforcement: enforcement(fixed.enforcement)?,
+    };
+    Ok(Guard {
+        fixed,
+        judgement,
+        path,
     })
 }
 
@@ -209,7 +225,7 @@ mod tests {
         /// A valid header, so that the parts behind it are reached.
         #[test]
         fn no_body_makes_it_panic(
-            kind in 0u16..9,
+            kind in 0u16..10,
             body in prop::collection::vec(any::<u8>(), 0..300),
         ) {
             let mut bytes = testing::header(1).as_bytes().to_vec();
@@ -272,7 +288,7 @@ mod tests {
         assert_eq!(net(|event| event.hook = 0), Err(Malformed::Hook(0)));
         assert_eq!(net(|event| event.hook = 6), Err(Malformed::Hook(6)));
         assert_eq!(net(|event| event.verdict = 4), Err(Malformed::Verdict(4)));
-        assert_eq!(net(|event| event.header.kind = 8), Err(Malformed::Kind(8)));
+        assert_eq!(net(|event| event.header.kind = 9), Err(Malformed::Kind(9)));
         let sequence = |number| Err(Malformed::Sequence(number));
         assert_eq!(net(|event| event.header.sequence = 0), sequence(0));
         assert_eq!(

@@ -1,8 +1,8 @@
 //! An event, decoded: what the stages share. Fixed parts are copied, variable parts borrowed.
 
 use hoop_common::event::{
-    ArgsEvent, Enforcement, ExecEvent, ExitEvent, ForkEvent, Header, Hook, MoveEvent, NetEvent,
-    ProcessKey, SocketEvent, Verdict,
+    ArgsEvent, Enforcement, ExecEvent, ExitEvent, ForkEvent, GuardEvent, Header, Hook, MoveEvent,
+    NetEvent, ProcessKey, SocketEvent, Verdict,
 };
 
 /// One event of the kernel.
@@ -22,6 +22,8 @@ pub enum Event<'a> {
     Socket(Socket),
     /// A process entered or left a workload.
     Move(Move),
+    /// A program was refused, or a reach beyond the workload was judged.
+    Guard(Guard<'a>),
 }
 
 impl Event<'_> {
@@ -36,6 +38,7 @@ impl Event<'_> {
             Self::Net(event) => &event.fixed.header,
             Self::Socket(event) => &event.fixed.header,
             Self::Move(event) => &event.fixed.header,
+            Self::Guard(event) => &event.fixed.header,
         }
     }
 }
@@ -100,6 +103,17 @@ pub struct Move {
     pub fixed: MoveEvent,
     /// What was decided; `None` if nothing was judged.
     pub judgement: Option<Judgement>,
+}
+
+/// A program was refused, or a reach beyond the workload was judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Guard<'a> {
+    /// The fixed part.
+    pub fixed: GuardEvent,
+    /// What was decided.
+    pub judgement: Judgement,
+    /// The path of the program.
+    pub path: &'a [u8],
 }
 
 /// Numbers that never arrived.

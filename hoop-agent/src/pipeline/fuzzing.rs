@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use hoop_common::event::{
-    ArgsEvent, Enforcement, EventKind, ExecEvent, ExitEvent, ForkEvent, Header, Hook, LossCause,
-    MoveEvent, NetEvent, ProcessKey, SocketEvent, Verdict,
+    ArgsEvent, Enforcement, EventKind, ExecEvent, ExitEvent, ForkEvent, GuardEvent, Header, Hook,
+    LossCause, MoveEvent, NetEvent, ProcessKey, SocketEvent, Verdict,
 };
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
@@ -172,7 +172,7 @@ impl<'d> Kernel<'d> {
 
     /// An event that can be decoded.
     fn event(&mut self) -> Vec<u8> {
-        match self.next() % 8 {
+        match self.next() % 9 {
             0 => {
                 let header = self.header(EventKind::Fork, size_of::<ForkEvent>());
                 let parent = self.key();
@@ -221,6 +221,16 @@ impl<'d> Kernel<'d> {
                 event.hook = Hook::SockCreate as u8;
                 event.verdict = event.verdict % Verdict::Shadow as u8 + 1;
                 event.as_bytes().to_vec()
+            }
+            7 => {
+                let len = usize::from(self.next());
+                let path = self.take(len);
+                let mut event: GuardEvent = self.fixed();
+                event.header = self.header(EventKind::Guard, size_of::<GuardEvent>() + path.len());
+                event.hook = [Hook::ExecCheck, Hook::Signal][usize::from(event.hook % 2)] as u8;
+                event.verdict = event.verdict % Verdict::Shadow as u8 + 1;
+                event.path_len = path.len() as u16;
+                [event.as_bytes(), path].concat()
             }
             _ => {
                 let mut event: MoveEvent = self.fixed();

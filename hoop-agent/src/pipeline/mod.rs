@@ -179,6 +179,7 @@ impl Pipeline {
             }
             Event::Net(net) => sink(self.attribution(context).net(net)),
             Event::Socket(socket) => sink(self.attribution(context).socket(socket)),
+            Event::Guard(guard) => sink(self.attribution(context).guard(guard)),
             Event::Move(moved) => {
                 self.table
                     .moved(key, header.workload, moved.fixed.escaped != 0);

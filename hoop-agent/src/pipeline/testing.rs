@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use hoop_common::event::{
-    ArgsEvent, Enforcement, EventKind, ExecEvent, ExitEvent, ForkEvent, Header, Hook, MoveEvent,
-    NetEvent, ProcessKey, SocketEvent, Verdict,
+    ArgsEvent, Enforcement, EventKind, ExecEvent, ExitEvent, ForkEvent, GuardEvent, Header, Hook,
+    MoveEvent, NetEvent, ProcessKey, SocketEvent, Verdict,
 };
 use hoop_common::policy::{Key, Mode};
 use zerocopy::IntoBytes as _;
@@ -146,6 +146,24 @@ pub(super) fn moved(sequence: u64, tgid: u32, to: u64, escaped: bool) -> Vec<u8>
     }
     .as_bytes()
     .to_vec()
+}
+
+/// What process 100 was refused.
+pub(super) fn guard(sequence: u64, hook: Hook, target: u32, path: &[u8]) -> Vec<u8> {
+    let event = GuardEvent {
+        header: header_of::<GuardEvent>(sequence, 100, EventKind::Guard, path.len()),
+        target: key(target),
+        epoch: 3,
+        rule: 2,
+        detail: 0,
+        path_len: path.len() as u16,
+        flags: 0,
+        hook: hook as u8,
+        verdict: Verdict::Deny as u8,
+        mode: Mode::Enforce as u8,
+        enforcement: Enforcement::Refused as u8,
+    };
+    [event.as_bytes(), path].concat()
 }
 
 /// A denied connect of process 100.

@@ -269,6 +269,33 @@ fn a_child_has_its_parents_session_and_an_exec_its_own_arguments() {
 }
 
 #[test]
+fn who_is_refused_a_program_stays_what_it_was() {
+    let mut bench = Bench::new();
+    bench.ingest(&python(1));
+    let before = bench.command_line().to_owned();
+    bench.ingest(&testing::guard(2, Hook::ExecCheck, 0, b"/usr/bin/touch"));
+    assert_eq!(bench.last().kind(), Kind::Exec);
+    assert_eq!(bench.command_line(), before);
+    let Some(Fact::Process(activity)) = &bench.last().fact else {
+        panic!("no process");
+    };
+    let program = activity.program.as_ref().map(|file| file.path.as_str());
+    assert_eq!(program, Some("/usr/bin/touch"));
+    assert_eq!(activity.target, None);
+    bench.ingest(&testing::exit(3, 100, 0));
+    assert_eq!(bench.command_line(), before);
+
+    bench.ingest(&testing::guard(4, Hook::Ptrace, 7, b""));
+    assert_eq!(bench.last().kind(), Kind::Tamper);
+    let Some(Fact::Process(activity)) = &bench.last().fact else {
+        panic!("no process");
+    };
+    assert_eq!(activity.operation, "ptrace");
+    assert_eq!(activity.target.as_ref().map(|target| target.pid), Some(7));
+    assert_eq!(activity.program, None);
+}
+
+#[test]
 fn ancestors_outlive_their_grace_as_long_as_they_have_children() {
     let mut bench = Bench::new();
     bench

@@ -13,8 +13,9 @@ use hoop_common::unix_path;
 
 use super::book::RuleBook;
 use super::model::{
-    ALL_SOCKETS, Action, DEFAULT_BECAUSE, DEFAULT_RULE, ESCAPE_BECAUSE, ESCAPE_RULE, OBSERVE_RULE,
-    OPAQUE_BECAUSE, OPAQUE_RULE, Policy, SOCKETS_BECAUSE, SOCKETS_RULE, UNIX_RULE, judged_address,
+    ALL_SOCKETS, Action, BPF_BECAUSE, BPF_RULE, DEFAULT_BECAUSE, DEFAULT_RULE, ESCAPE_BECAUSE,
+    ESCAPE_RULE, OBSERVE_RULE, OPAQUE_BECAUSE, OPAQUE_RULE, PTRACE_BECAUSE, PTRACE_RULE, Policy,
+    SOCKETS_BECAUSE, SOCKETS_RULE, TAMPER_BECAUSE, TAMPER_RULE, UNIX_RULE, judged_address,
 };
 use super::sweep::{Run, Sweep};
 
@@ -217,6 +218,9 @@ fn entry(policy: &Policy, table: &mut Table, book: &mut RuleBook) -> PolicyEntry
             sockets_deny_rule: observe,
             opaque_rule: observe,
             escape_rule: observe,
+            ptrace_rule: observe,
+            bpf_rule: observe,
+            tamper_rule: observe,
         };
     }
     let Segment { start, len } = egress(policy, table, book);
@@ -229,6 +233,9 @@ fn entry(policy: &Policy, table: &mut Table, book: &mut RuleBook) -> PolicyEntry
         sockets_deny_rule: book.number(name, SOCKETS_RULE, SOCKETS_BECAUSE),
         opaque_rule: book.number(name, OPAQUE_RULE, OPAQUE_BECAUSE),
         escape_rule: book.number(name, ESCAPE_RULE, ESCAPE_BECAUSE),
+        ptrace_rule: book.number(name, PTRACE_RULE, PTRACE_BECAUSE),
+        bpf_rule: book.number(name, BPF_RULE, BPF_BECAUSE),
+        tamper_rule: book.number(name, TAMPER_RULE, TAMPER_BECAUSE),
     }
 }
 

@@ -23,6 +23,12 @@ pub const UNIX_RULE: &str = "builtin/unix";
 pub const OPAQUE_RULE: &str = "builtin/opaque";
 /// The rule that answers for processes that leave their workload.
 pub const ESCAPE_RULE: &str = "builtin/escape";
+/// The rule that answers for processes that reach into another outside their workload.
+pub const PTRACE_RULE: &str = "builtin/ptrace";
+/// The rule that answers for calls of `bpf`.
+pub const BPF_RULE: &str = "builtin/bpf";
+/// The rule that answers for what would take Hoop apart in another way.
+pub const TAMPER_RULE: &str = "builtin/tamper";
 
 /// Why [`DEFAULT_RULE`] denies.
 pub const DEFAULT_BECAUSE: &str = "no rule allows it";
@@ -32,6 +38,12 @@ pub const SOCKETS_BECAUSE: &str = "not in sockets.allow";
 pub const OPAQUE_BECAUSE: &str = "hides its destination";
 /// Why [`ESCAPE_RULE`] denies.
 pub const ESCAPE_BECAUSE: &str = "left its workload";
+/// Why [`PTRACE_RULE`] denies.
+pub const PTRACE_BECAUSE: &str = "reaches into a process outside its workload";
+/// Why [`BPF_RULE`] denies.
+pub const BPF_BECAUSE: &str = "could change what Hoop enforces";
+/// Why [`TAMPER_RULE`] denies.
+pub const TAMPER_BECAUSE: &str = "would take Hoop apart";
 
 /// IANA protocol numbers that the policy language has words for.
 pub(super) const ICMP: u8 = 1;

@@ -1,5 +1,6 @@
 //! One file per hook: a thin entry that the kernel calls, and a `try_` function that decides.
 
+pub mod bpf;
 pub mod cgroup_move;
 pub mod connect4;
 pub mod connect6;
@@ -7,11 +8,15 @@ pub mod egress;
 pub mod end;
 pub mod enter_socket;
 pub mod exec;
+pub mod exec_check;
 pub mod exit;
 pub mod fork;
+pub mod pins;
+pub mod ptrace;
 pub mod ring_socket;
 pub mod sendmsg4;
 pub mod sendmsg6;
+pub mod signal;
 pub mod sock_create;
 pub mod socket_create;
 pub mod unix_connect;
@@ -21,10 +26,30 @@ pub mod unix_send;
 const DENY: i32 = 0;
 const PASS: i32 = 1;
 
-/// `EPERM` of `include/uapi/asm-generic/errno-base.h`; LSM programs return it negated.
+/// `EPERM` of `include/uapi/asm-generic/errno-base.h`.
 const EPERM: i32 = 1;
 
-/// What a decision means to the kernel.
+/// What a program of the LSM returns. Of a number that is computed the verifier would not know that
+/// it is one of the two, and the compiler would compute it.
+#[inline(always)]
+fn lsm_answer(denied: bool) -> i32 {
+    let answer: i64;
+    // SAFETY: changes one register.
+    unsafe {
+        core::arch::asm!(
+            "{answer} = 0",
+            "if {denied} == 0 goto +1",
+            "{answer} = -{EPERM}",
+            answer = out(reg) answer,
+            denied = in(reg) u64::from(denied),
+            EPERM = const EPERM,
+            options(nomem, nostack),
+        );
+    }
+    answer as i32
+}
+
+/// What a decision means to the kernel of a cgroup program.
 #[inline(always)]
 fn answer(decision: Option<crate::verdict::Decision>) -> i32 {
     match decision {

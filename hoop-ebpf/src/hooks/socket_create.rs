@@ -6,7 +6,7 @@
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 use hoop_common::event::Hook;
 
-use super::EPERM;
+use super::lsm_answer;
 use crate::family::{self, Means};
 
 /// Entry.
@@ -17,12 +17,12 @@ pub fn hoop_socket_create(ctx: LsmContext) -> i32 {
     if kern != 0 {
         return 0;
     }
-    try_socket_create(ctx.arg(0), ctx.arg(1), ctx.arg(2))
+    lsm_answer(try_socket_create(ctx.arg(0), ctx.arg(1), ctx.arg(2)))
 }
 
-fn try_socket_create(family: u32, kind: u32, protocol: u32) -> i32 {
+fn try_socket_create(family: u32, kind: u32, protocol: u32) -> bool {
     match family::judge(family, kind, protocol, Hook::SocketCreate, Means::Answer) {
-        Some(decision) if !decision.passes() => -EPERM,
-        _ => 0,
+        Some(decision) => !decision.passes(),
+        None => false,
     }
 }

@@ -6,7 +6,7 @@
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 use hoop_common::event::Hook;
 
-use super::EPERM;
+use super::lsm_answer;
 use crate::{kernel::KernelPtr, unix};
 
 /// `SOCK_STREAM`
@@ -18,12 +18,12 @@ pub fn hoop_unix_connect(ctx: LsmContext) -> i32 {
     // LSM_HOOK(int, 0, unix_stream_connect, struct sock *sock, struct sock *other,
     //          struct sock *newsk)
     let other: *const u8 = ctx.arg(1);
-    try_unix_connect(KernelPtr(other as u64))
+    lsm_answer(try_unix_connect(KernelPtr(other as u64)))
 }
 
-fn try_unix_connect(other: KernelPtr) -> i32 {
+fn try_unix_connect(other: KernelPtr) -> bool {
     match unix::judge(other, STREAM, Hook::UnixConnect) {
-        Some(decision) if !decision.passes() => -EPERM,
-        _ => 0,
+        Some(decision) => !decision.passes(),
+        None => false,
     }
 }

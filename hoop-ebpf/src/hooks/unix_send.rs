@@ -6,7 +6,7 @@
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 use hoop_common::event::Hook;
 
-use super::EPERM;
+use super::lsm_answer;
 use crate::{
     kernel::{KernelPtr, offset},
     unix,
@@ -20,11 +20,11 @@ const DATAGRAM: u16 = 2;
 pub fn hoop_unix_send(ctx: LsmContext) -> i32 {
     // LSM_HOOK(int, 0, unix_may_send, struct socket *sock, struct socket *other)
     let other: *const u8 = ctx.arg(1);
-    try_unix_send(KernelPtr(other as u64)).unwrap_or(0)
+    lsm_answer(try_unix_send(KernelPtr(other as u64)).is_some())
 }
 
-fn try_unix_send(other: KernelPtr) -> Option<i32> {
+fn try_unix_send(other: KernelPtr) -> Option<()> {
     let server = other.follow(offset!(socket_sk))?;
     let decision = unix::judge(server, DATAGRAM, Hook::UnixSend)?;
-    (!decision.passes()).then_some(-EPERM)
+    (!decision.passes()).then_some(())
 }

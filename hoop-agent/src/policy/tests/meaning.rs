@@ -327,6 +327,21 @@ fn modes_and_sockets() {
         ("builtin/escape", "left its workload")
     );
     assert_eq!(
+        named(enforce.ptrace_rule),
+        (
+            "builtin/ptrace",
+            "reaches into a process outside its workload"
+        )
+    );
+    assert_eq!(
+        named(enforce.bpf_rule),
+        ("builtin/bpf", "could change what Hoop enforces")
+    );
+    assert_eq!(
+        named(enforce.tamper_rule),
+        ("builtin/tamper", "would take Hoop apart")
+    );
+    assert_eq!(
         (observe.mode, observe.sockets),
         (Mode::Observe as u32, ALL_SOCKETS)
     );

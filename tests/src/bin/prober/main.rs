@@ -8,6 +8,7 @@ mod ip;
 mod raw;
 mod ring;
 mod run;
+mod tamper;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -108,6 +109,7 @@ fn perform(act: &Act) -> Outcome {
         Act::Write { path, text } => fs::write(path, text)
             .map(|()| Done::default())
             .map_err(|error| call::failure("write", &error)),
+        Act::Tamper(tamper) => tamper::tamper(tamper),
         Act::Flee { sign, to, text } => run::flee(sign, *to, text),
         Act::Aim { at } => Ok(aim::each(at)),
         Act::Exit { code } => std::process::exit(*code),
