@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use hoop_tests::daemon;
@@ -103,12 +103,12 @@ pub fn measure(settings: &Settings, report: &mut Report) -> Result<()> {
         });
     }
     drop((bare, tagged));
-    matcher(&field, program, report)
+    matcher(&field, &program, report)
 }
 
 /// What a byte of arguments costs beyond those that are recorded, so that only the matcher is
 /// measured.
-fn matcher(field: &Field<'_>, program: PathBuf, report: &mut Report) -> Result<()> {
+fn matcher(field: &Field<'_>, program: &Path, report: &mut Report) -> Result<()> {
     const TIMES: u32 = 50;
     let lengths = [256, 1_536];
     let _daemon = field
@@ -118,7 +118,7 @@ fn matcher(field: &Field<'_>, program: PathBuf, report: &mut Report) -> Result<(
     let mut took = Vec::new();
     for arguments in lengths {
         let order = Order::Spawn {
-            program: program.clone(),
+            program: program.to_owned(),
             arguments,
             times: TIMES,
         };
