@@ -96,7 +96,9 @@ fn no_process_outside_is_reached_into() {
     if !has_lsm(&daemon, &["ptrace"]) {
         return;
     }
-    let (mut agent, sibling) = (workload.probe(), workload.probe());
+    // The tracer goes first: else nobody could wait for whom it traces.
+    let sibling = workload.probe();
+    let mut agent = workload.probe();
     let mut outside = lab.outsider();
     let file = |pid: u32, name: &str| format!("/proc/{pid}/{name}").into();
     let memory = |pid| Tamper::Open {
