@@ -56,7 +56,7 @@ fn a_path_is_denied_and_its_neighbour_is_not() {
         assert_eq!(line, format!("/usr/bin/touch {}", made.display()));
     }
 
-    let ran = allowed(agent.run("/usr/bin/cp", &["/etc/hostname", text(&made)]));
+    let ran = allowed(agent.run("/usr/bin/cp", &["/etc/passwd", text(&made)]));
     assert!(made.exists(), "an allowed command wrote nothing");
     let record = judged(&daemon, ran);
     assert_eq!(record.verdict(), "allow");
@@ -72,7 +72,7 @@ fn arguments_are_judged_to_their_end() {
     let mut agent = workload.probe();
     let made = lab.directory().join("made");
     // `cp -t DIRECTORY -T` would not do: any number of arguments, and then a file is made.
-    let script = format!("exec /usr/bin/cp /etc/hostname {}", made.display());
+    let script = format!("exec /usr/bin/cp /etc/passwd {}", made.display());
 
     let mut run = |filler: &[String], last: &str| {
         let mut arguments = vec!["-c", &script, "sh"];
@@ -168,9 +168,7 @@ fn users_and_parents_are_judged() {
 
     let as_user = |user| Act::Run {
         program: "/usr/bin/cp".into(),
-        argv: ["cp", "/etc/hostname", text(&made)]
-            .map(Into::into)
-            .to_vec(),
+        argv: ["cp", "/etc/passwd", text(&made)].map(Into::into).to_vec(),
         directory: None,
         user: Some(user),
     };
@@ -181,7 +179,7 @@ fn users_and_parents_are_judged() {
     assert!(made.exists());
 
     let copy = [
-        "if=/etc/hostname".to_owned(),
+        "if=/etc/passwd".to_owned(),
         format!("of={}.dd", made.display()),
     ];
     let by_shell = format!("/usr/bin/dd {} {} 2>/dev/null; true", copy[0], copy[1]);
@@ -237,12 +235,9 @@ fn the_strict_profile_lets_no_copy_pass() {
         ("/usr/bin/env".into(), &[touch, file]),
         (
             "/usr/bin/find".into(),
-            &["/etc/hostname", "-exec", touch, file, ";"],
+            &["/etc/passwd", "-exec", touch, file, ";"],
         ),
-        (
-            "/usr/bin/xargs".into(),
-            &["-a", "/etc/hostname", touch, file],
-        ),
+        ("/usr/bin/xargs".into(), &["-a", "/etc/passwd", touch, file]),
         ("/usr/bin/python3".into(), &["-c", &python]),
         (at("python-script"), &[]),
     ];
@@ -267,7 +262,7 @@ fn the_strict_profile_lets_no_copy_pass() {
 
     let from_memory = Act::RunFromMemory {
         program: "/usr/bin/cp".into(),
-        argv: ["cp", "/etc/hostname", file].map(Into::into).to_vec(),
+        argv: ["cp", "/etc/passwd", file].map(Into::into).to_vec(),
     };
     let killed = denied(agent.act(&from_memory));
     assert!(!made.exists(), "a program ran from memory");

@@ -20,9 +20,9 @@ use crate::libtest::Tally;
 use crate::{build, paths, setup};
 
 /// What tests and their helpers run in the guest, besides Hoop's own programs.
-const PROGRAMS: [&str; 22] = [
+const PROGRAMS: [&str; 23] = [
     "bash", "cat", "chmod", "cp", "dd", "echo", "env", "find", "head", "ip", "ln", "ls", "mkdir",
-    "mount", "mv", "rm", "setsid", "sh", "sleep", "true", "tty", "xargs",
+    "mount", "mv", "rm", "setsid", "sh", "sleep", "touch", "true", "tty", "xargs",
 ];
 
 /// Files that those programs read.

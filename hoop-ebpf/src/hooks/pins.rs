@@ -1,7 +1,7 @@
 //! The LSM's `inode_unlink`, `inode_rmdir`, `inode_rename` and `sb_umount`: a task takes something away
 //! from a file system, or the whole of it.
 //!
-//! Fail closed for a process of a workload and any BPF file system: a pin is what keeps Hoop's programs
+//! Fails closed for a process of a workload and any BPF file system: a pin is what keeps Hoop's programs
 //! attached while no daemon runs. Other file systems are let through before anything else is read.
 
 use aya_ebpf::{macros::lsm, programs::LsmContext};
