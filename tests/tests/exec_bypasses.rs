@@ -252,6 +252,23 @@ exec:
     assert_eq!(said(&mut agent, r#"/bin/echo ke""ep"#), "keep\n");
 }
 
+/// A limit: an allow rule is as good as the place that it names.
+#[test]
+fn limit_a_program_put_in_an_allowed_place_runs() {
+    let bench = Bench::new();
+    let (lab, workload) = (&bench.lab, bench.workload());
+    let (place, made) = (bench.at("tool"), bench.made());
+    let spec = format!("{STRICT}    - {{ name: tool, path: \"{place}\" }}\n");
+    let _daemon = lab.daemon(&lab.policy("agent", &spec));
+    let mut agent = workload.probe();
+    run_in(&mut agent, "/", COPY, &[TOUCH, &bench.at("beside")]).expect("it is listed");
+    let outcome = run_in(&mut agent, "/", &bench.at("beside"), &[made]);
+    assert!(!bench.wrote(), "{outcome:?}");
+    run_in(&mut agent, "/", COPY, &[TOUCH, &place]).expect("it is listed");
+    run_in(&mut agent, "/", &place, &[made]).expect("its place is listed");
+    assert!(bench.wrote());
+}
+
 /// A lab with a file that commands write.
 struct Bench {
     lab: Lab,
