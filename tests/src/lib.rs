@@ -10,6 +10,7 @@ pub mod attempt;
 pub mod bpf;
 pub mod cgroup;
 pub mod daemon;
+pub mod descriptor;
 pub mod disk;
 pub mod far;
 pub mod guest;

@@ -105,6 +105,13 @@ pub enum Act {
         /// A Unix socket.
         path: PathBuf,
     },
+    /// Copy a descriptor out of another process (`pidfd_getfd`). Answers with the copy.
+    TakeDescriptor {
+        /// The process.
+        pid: u32,
+        /// Its descriptor.
+        fd: i32,
+    },
     /// Connect to the stream socket at `path`.
     ConnectUnix {
         /// A Unix socket.
@@ -385,6 +392,8 @@ pub enum Step {
     NewUser,
     /// `unshare(CLONE_NEWNET)`, with its loopback up.
     NewNetwork,
+    /// `setns` to the network namespace at this path.
+    EnterNetwork(PathBuf),
     /// Move to another cgroup, which is made if it is not there.
     MoveTo(PathBuf),
     /// Move a thread of its own to another threaded cgroup.

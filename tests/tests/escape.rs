@@ -68,12 +68,18 @@ fn who_moves_another_out_is_ended_with_it() {
     let lab = Lab::new();
     let workload = lab.workload("agent");
     let elsewhere = lab.root.child("elsewhere");
-    let daemon = lab.daemon(&lab.policy("agent", CONFINED));
-    let (mut mover, mut moved) = (workload.probe(), workload.probe());
-    mover.order(&Act::Write {
+    let daemon = lab.daemon(&lab.policy("agent", "mode: shadow"));
+    let move_out = |prober: &Prober| Act::Write {
         path: procs(&elsewhere),
-        text: moved.pid().to_string(),
-    });
+        text: prober.pid().to_string(),
+    };
+    let (mut mover, moved) = (workload.probe(), workload.probe());
+    mover.act(&move_out(&moved)).expect("shadow lets it happen");
+    assert_lives(moved);
+
+    daemon.change_policy(&lab.policy("agent", CONFINED));
+    let mut moved = workload.probe();
+    mover.order(&move_out(&moved));
     assert_eq!(moved.ended().signal(), Some(libc::SIGKILL));
     assert_eq!(mover.ended().signal(), Some(libc::SIGKILL));
     let escape = escape_of(&daemon, |record| record.pid() == moved.pid());
@@ -148,12 +154,14 @@ fn a_thread_that_moves_out_ends_its_process() {
     for cgroup in [&workload.cgroup, &elsewhere] {
         fs::write(cgroup.directory().join("cgroup.type"), "threaded").expect("a threaded cgroup");
     }
-    let daemon = lab.daemon(&lab.policy("agent", CONFINED));
+    let daemon = lab.daemon(&lab.policy("agent", "mode: shadow"));
     let mut agent = workload.probe();
     let out = [Step::MoveThreadTo(elsewhere.directory().to_owned())];
-    let attempt = Attempt::by(Route::UdpSendto, at(DENIED)).after(&out);
-    assert_eq!(attempt.stays(&lab, &mut agent), Err(killed()));
-    let escape = escape_of(&daemon, |_| true);
+    let attempt = || Attempt::by(Route::UdpSendto, at(DENIED)).after(&out);
+    attempt().succeeds(&lab, &mut agent);
+    daemon.change_policy(&lab.policy("agent", CONFINED));
+    assert_eq!(attempt().stays(&lab, &mut agent), Err(killed()));
+    let escape = escape_of(&daemon, |record| record.verdict() == "deny");
     assert_is_denied(&escape, &workload, &elsewhere, "cgroup_move");
 }
 
@@ -162,13 +170,16 @@ fn another_workload_is_outside_too() {
     let lab = Lab::new();
     let (first, second) = (lab.workload("first"), lab.workload("second"));
     let open = "mode: enforce\negress: { default: allow }";
-    let policies = [lab.policy("first", CONFINED), lab.policy("second", open)];
-    let daemon = lab.daemon(&policies.join("---\n"));
+    let policies =
+        |of_first: &str| [lab.policy("first", of_first), lab.policy("second", open)].join("---\n");
+    let daemon = lab.daemon(&policies("mode: shadow"));
     let mut agent = first.probe();
     let steps = [Step::MoveTo(second.cgroup.directory().to_owned())];
-    let attempt = Attempt::by(Route::UdpSendto, at(DENIED)).after(&steps);
-    assert_eq!(attempt.stays(&lab, &mut agent), Err(killed()));
-    let escape = escape_of(&daemon, |_| true);
+    let attempt = || Attempt::by(Route::UdpSendto, at(DENIED)).after(&steps);
+    attempt().succeeds(&lab, &mut agent);
+    daemon.change_policy(&policies(CONFINED));
+    assert_eq!(attempt().stays(&lab, &mut agent), Err(killed()));
+    let escape = escape_of(&daemon, |record| record.verdict() == "deny");
     assert_is_denied(&escape, &first, &second.cgroup, "cgroup_move");
 }
 

@@ -114,6 +114,27 @@ fn a_new_network_namespace_is_governed() {
 }
 
 #[test]
+fn a_network_namespace_that_was_entered_is_governed() {
+    let lab = Lab::new();
+    let workload = lab.workload("agent");
+    let _daemon = lab.daemon(&lab.policy("agent", CONFINED));
+    let _servers = (lab.far.listen_tcp(443), lab.far.listen_udp(443));
+    let mut agent = workload.probe();
+    // Through one that it made itself, into one that somebody else made.
+    let steps = [
+        Step::NewNetwork,
+        Step::EnterNetwork(lab.near().path().into()),
+    ];
+    for (allowed, denied) in PAIRS {
+        for route in [Route::TcpConnect, Route::UdpSendto] {
+            let attempt = |to: &str| Attempt::by(route, at(to)).after(&steps);
+            attempt(allowed).succeeds(&lab, &mut agent);
+            attempt(denied).is_denied(&lab, &mut agent);
+        }
+    }
+}
+
+#[test]
 fn a_nested_cgroup_is_governed_from_its_first_instruction() {
     let lab = Lab::new();
     let workload = lab.workload("agent");

@@ -232,6 +232,34 @@ fn a_program_that_is_deleted_while_it_runs_is_told_by_its_name() {
 }
 
 #[test]
+fn a_program_that_is_replaced_while_it_runs_is_told_by_its_name() {
+    let lab = Lab::new();
+    let workload = lab.workload("agent");
+    let daemon = lab.daemon(&lab.policy("agent", OPEN));
+    let shell = lab.directory().join("shell");
+    fs::copy(real("/bin/sh"), &shell).expect("copy a shell");
+    let other = copy_of_true(lab.directory(), "other");
+    let shell = shell.to_str().expect("UTF-8");
+    let act = format!("mv {} {shell}; (exit 5)", other.display());
+    let mut agent = workload.probe();
+    let done = agent.run(shell, &["-c", &act]).expect("run");
+    assert!(!other.exists(), "it was put in the shell's place");
+    for record in [exec_of(&daemon, done.pid), exit_of(&daemon, done.pid)] {
+        assert_eq!(record.text("actor.process.file.path"), shell);
+        let line = record.text("actor.process.cmd_line");
+        assert!(line.contains("(exit 5)"), "{record:?}");
+    }
+    // Who runs the file now is told apart.
+    let done = agent.run(shell, &["again"]).expect("run");
+    assert_eq!(done.value, 0, "it is `true` now");
+    let exec = exec_of(&daemon, done.pid);
+    assert_eq!(
+        exec.text("actor.process.cmd_line"),
+        format!("{shell} again")
+    );
+}
+
+#[test]
 fn a_long_path_is_told_whole() {
     let lab = Lab::new();
     let workload = lab.workload("agent");

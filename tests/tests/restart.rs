@@ -33,6 +33,28 @@ fn enforcement_stands_while_no_daemon_runs() {
 }
 
 #[test]
+fn an_agent_that_kills_the_daemon_gains_nothing() {
+    let lab = Lab::new();
+    let workload = lab.workload("agent");
+    let mut daemon = lab.daemon(&lab.policy("agent", SPEC));
+    let _server = lab.far.listen_tcp(443);
+    let mut agent = workload.probe();
+    for signal in ["STOP", "KILL"] {
+        // With the LSM the signal is refused; what counts is what the agent reaches then.
+        let line = format!("kill -{signal} {}", daemon.pid());
+        agent.run("/bin/sh", &["-c", &line]).expect("a shell");
+        Attempt::by(Route::TcpConnect, at(DENIED)).is_denied(&lab, &mut agent);
+        Attempt::by(Route::TcpConnect, at(ALLOWED)).succeeds(&lab, &mut agent);
+    }
+    daemon.kill();
+    let next = Daemon::start_again(&lab);
+    let settled = next.settled();
+    let denials = settled.iter().filter(|it| it.verdict() == "deny");
+    let agents: Vec<_> = denials.filter(|it| it.pid() == agent.pid()).collect();
+    assert!(!agents.is_empty(), "the next daemon records what happened");
+}
+
+#[test]
 fn what_happened_without_a_daemon_is_recorded_by_the_next() {
     let lab = Lab::new();
     let workload = lab.workload("agent");

@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
 use hoop_tests::probe::{Act, Failure, Outcome, Step};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Gid, Uid};
 
@@ -65,6 +65,10 @@ fn take(step: &Step, pipe: &OwnedFd, rest: &[Step], act: &Act) -> Result<(), Fai
         Step::NewNetwork => {
             unshare(CloneFlags::CLONE_NEWNET).map_err(fail("unshare"))?;
             loopback_up()
+        }
+        Step::EnterNetwork(path) => {
+            let namespace = fs::File::open(path).map_err(|error| failure("open", &error))?;
+            setns(namespace, CloneFlags::CLONE_NEWNET).map_err(fail("setns"))
         }
         Step::MoveTo(cgroup) => {
             if !cgroup.exists() {

@@ -13,10 +13,12 @@ mod tamper;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, Write as _};
+use std::os::fd::IntoRawFd as _;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use hoop_tests::descriptor;
 use hoop_tests::probe::{Act, Done, Outcome};
 use nix::errno::Errno;
 
@@ -63,6 +65,9 @@ fn perform(act: &Act) -> Outcome {
         Act::SendTo { fd, to, text } => ip::send_to(*fd, *to, text, 0),
         Act::Receive { fd } => ip::receive(*fd),
         Act::TakeSocket { path } => ip::take_socket(path),
+        Act::TakeDescriptor { pid, fd } => descriptor::copy_of(*pid, *fd)
+            .map(|copy| ip::done(copy.into_raw_fd().into()))
+            .map_err(|error| call::failure("pidfd_getfd", &error)),
         Act::ConnectUnix { path } => UnixStream::connect(path)
             .map(|_stream| Done::default())
             .map_err(|error| call::failure("connect", &error)),
