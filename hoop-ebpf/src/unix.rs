@@ -14,6 +14,7 @@ use crate::{
     kernel::{KernelPtr, Process, offset},
     maps::UNIX_DENIED,
     verdict::Decision,
+    verifier::at_most,
     workload::{self, Workload},
 };
 
@@ -83,6 +84,8 @@ fn hash(path: KernelPtr) -> Option<u64> {
         }
         let name = dentry.follow(offset!(dentry_d_name_name))?;
         let mut words = [0_u64; NAME_WORDS];
+        // Once more: before Linux 6.7 the verifier forgets the bound of 32 bits on the stack.
+        let len = at_most::<{ NAME_BYTES as u32 }>(len);
         // SAFETY: `len` is less than the size of `words`.
         if unsafe { bpf_probe_read_kernel(words.as_mut_ptr().cast(), len, name.0 as *const _) } != 0
         {

@@ -78,7 +78,7 @@ fn every_hook_is_in_a_record_and_in_status_with_its_state() {
         assert_eq!(hook["lost"].is_string(), state == "refused", "{hook}");
     }
     assert_eq!(daemon.hook("connect4"), "attached");
-    assert_eq!(daemon.hook("fork"), "observe-only");
+    assert_eq!(daemon.hook("exit"), "observe-only");
 }
 
 #[test]

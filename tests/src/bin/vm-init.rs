@@ -122,13 +122,21 @@ fn work(port: &mut File) -> Result<()> {
     writeln!(port, "hoop-vm: lsm {}", lsm.trim())?;
     let deadline = Duration::from_secs(job.deadline_s);
     step(port, &job.environment, &loopback(), deadline)?;
-    let lacking = lacking(&job.agent, &job.environment).context("doctor")?;
-    for it in &lacking {
-        let detail = it.detail.replace('\n', "\nhoop-vm: lacks ");
-        writeln!(port, "hoop-vm: lacks {}: {detail}", it.what)?;
+    let findings = findings(&job.agent, &job.environment).context("doctor")?;
+    let mut works = true;
+    for it in &findings {
+        // What Hoop works without is a remark.
+        let prefix = match it.state.as_str() {
+            "needed" => "lacks ",
+            "missing" => "",
+            _ => continue,
+        };
+        works &= it.state != "needed";
+        let detail = it.detail.replace('\n', &format!("\nhoop-vm: {prefix}"));
+        writeln!(port, "hoop-vm: {prefix}{}: {detail}", it.what)?;
     }
     for it in &job.steps {
-        if it.needs_daemon && !lacking.is_empty() {
+        if it.needs_daemon && !works {
             writeln!(port, "hoop-vm: skip {}", it.name)?;
             continue;
         }
@@ -140,8 +148,8 @@ fn work(port: &mut File) -> Result<()> {
     Ok(())
 }
 
-/// What Hoop needs and this kernel does not have.
-fn lacking(agent: &Path, environment: &BTreeMap<String, String>) -> Result<Vec<Finding>> {
+/// What `doctor` says of this kernel.
+fn findings(agent: &Path, environment: &BTreeMap<String, String>) -> Result<Vec<Finding>> {
     let output = Command::new(agent)
         .args(["doctor", "--output", "json"])
         .env_clear()
@@ -149,9 +157,7 @@ fn lacking(agent: &Path, environment: &BTreeMap<String, String>) -> Result<Vec<F
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .output()?;
-    let mut findings: Vec<Finding> = serde_json::from_slice(&output.stdout)?;
-    findings.retain(|finding| finding.state == "needed");
-    Ok(findings)
+    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 fn load_module(path: &Path) -> io::Result<()> {
