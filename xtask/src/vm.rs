@@ -29,7 +29,7 @@ const PROGRAMS: [&str; 23] = [
 const FILES: [&str; 3] = ["/etc/passwd", "/etc/group", "/etc/nsswitch.conf"];
 
 /// Test binaries that have a meaning on a kernel that Hoop does not work on.
-const WITHOUT_DAEMON: [&str; 2] = ["kernel", "lab"];
+const WITHOUT_DAEMON: [&str; 1] = ["kernel"];
 
 /// What `cargo xtask test` runs in its guest: one test for each kind of program. Each starts a
 /// daemon, and the kernel verifies every program anew, which takes a while under emulation.
