@@ -21,10 +21,9 @@ fn every_thread_of_the_daemon_is_confined() {
     let _agent = workload.probe();
     // A change of policy has sockets swept, on another thread.
     daemon.change_policy(&lab.policy("agent", "mode: enforce"));
-    let threads = threads(&daemon);
-    assert!(threads.len() > 1, "the recorder is a thread");
-    for thread in threads {
-        let status = fs::read_to_string(thread.join("status")).expect("a thread's status");
+    let statuses = thread_statuses(&daemon);
+    assert!(statuses.len() > 1, "the recorder is a thread");
+    for status in statuses {
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
             line.unwrap_or_else(|| panic!("{name} in {status}")).trim()
@@ -75,9 +74,22 @@ fn only_root_reads_what_the_daemon_keeps() {
     assert!(seen > 4, "records, the registry, positions and the lock");
 }
 
-fn threads(daemon: &Daemon<'_>) -> Vec<PathBuf> {
+/// `status` of each thread. One that ends meanwhile, as those of the sweep do, has none.
+fn thread_statuses(daemon: &Daemon<'_>) -> Vec<String> {
     let tasks = fs::read_dir(format!("/proc/{}/task", daemon.pid())).expect("threads");
-    tasks.map(|task| task.expect("readable").path()).collect()
+    tasks
+        .filter_map(|task| {
+            let status = task.expect("readable").path().join("status");
+            match fs::read_to_string(status) {
+                Err(error)
+                    if [Some(libc::ENOENT), Some(libc::ESRCH)].contains(&error.raw_os_error()) =>
+                {
+                    None
+                }
+                status => Some(status.expect("a thread's status")),
+            }
+        })
+        .collect()
 }
 
 /// A directory and all below it.
