@@ -22,10 +22,8 @@ const CARGO_FUZZ_VERSION: &str = "0.13.2";
 /// Targets that run at one time.
 const AT_ONCE: usize = 2;
 
-/// Seconds for each target in `cargo xtask test`, which has to end within 20 minutes.
-pub(crate) const SHORT_SECONDS: u32 = 15;
-/// Seconds for each target otherwise.
-const SECONDS: u32 = 30;
+/// Seconds for each target.
+pub(crate) const SECONDS: u32 = 30;
 
 /// Bounds for libFuzzer: memory in MiB, of all and of one allocation; seconds for one input.
 const BOUNDS: [&str; 3] = ["-rss_limit_mb=512", "-malloc_limit_mb=128", "-timeout=60"];

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: lint, the host's unit tests, fuzzing, the tests that need root and the kernel,
+//! `cargo xtask test`: lint, the host's unit tests, the tests that need root and the kernel,
 //! and some of those in a guest with another kernel.
 
 use std::time::Instant;
@@ -20,10 +20,7 @@ pub(crate) struct Args {
     /// Leave out formatting, clippy and the check of dependencies.
     #[arg(long)]
     no_lint: bool,
-    /// Leave out fuzzing.
-    #[arg(long)]
-    no_fuzz: bool,
-    /// Run also the long tests, which are marked `#[ignore]`, and the others in their long form.
+    /// Fuzz too, and run also the long tests, which are marked `#[ignore]`, and the others in their long form.
     #[arg(long)]
     long: bool,
     /// Run only tests whose name contains one of these.
@@ -49,8 +46,9 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         );
     }
     or_failure(&mut tally, "unit tests", unit_tests(args));
-    if !args.no_fuzz && args.filter.is_empty() {
-        or_failure(&mut tally, "fuzzing", fuzz::all(&[], fuzz::SHORT_SECONDS));
+    // The unit tests try every seed; to build the fuzzers takes minutes.
+    if args.long && args.filter.is_empty() {
+        or_failure(&mut tally, "fuzzing", fuzz::all(&[], fuzz::SECONDS));
     }
     if args.no_kernel {
         println!("left out, as --no-kernel asks: the kernel tests (package {KERNEL_TESTS})");
