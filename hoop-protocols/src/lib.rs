@@ -1,0 +1,1 @@
+//! What was said over a connection, from the bytes of both directions.
