@@ -139,13 +139,19 @@ fn run_while_written(program: &CString, argv: &[CString], texts: &[Vec<u8>; 2]) 
     let last: Vec<AtomicU8> = cells(&[texts[0].as_slice(), b"\0"].concat());
     let last: &'static [AtomicU8] = last.leak();
     let texts = texts.clone();
+    let (writes, written) = std::sync::mpsc::sync_channel(0);
     std::thread::spawn(move || {
-        for text in texts.iter().cycle() {
+        for (round, text) in texts.iter().cycle().enumerate() {
             for (to, from) in last.iter().zip(text) {
                 to.store(*from, Ordering::Relaxed);
             }
+            if round == texts.len() {
+                // Without this, a busy machine may run the program before this thread at all.
+                let _ = writes.send(());
+            }
         }
     });
+    let _ = written.recv();
     let mut pointers: Vec<*const libc::c_char> = argv.iter().map(|text| text.as_ptr()).collect();
     pointers.push(last.as_ptr().cast());
     pointers.push(std::ptr::null());
