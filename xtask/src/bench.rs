@@ -24,7 +24,7 @@ pub(crate) struct Args {
 /// Something does not build, root cannot be had, or a part could not be measured. A missed target
 /// is no error.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    build::run()?;
+    let agent = build::run()?;
     let built = binaries::build(&mut run::cargo([
         "bench",
         "--quiet",
@@ -37,7 +37,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     ]))?;
     let benchmark = built.first().context("cargo built no benchmark")?;
     let json = paths::target().join("bench.json");
-    let mut command = binaries::as_root()?;
+    let mut command = binaries::as_root(&agent)?;
     command.arg(&benchmark.executable).arg("--json").arg(&json);
     if args.quick {
         command.arg("--quick");

@@ -1,4 +1,4 @@
-//! The binaries of package hoop-tests: built as the user who called, run as root.
+//! What `cargo test` builds: built as the user who called, run as root where it needs root.
 
 use std::env;
 use std::ffi::OsString;
@@ -32,28 +32,44 @@ impl Binary {
     }
 }
 
-/// What package hoop-tests has.
-pub(crate) struct KernelTests {
-    pub(crate) tests: Vec<Binary>,
-    /// What the tests run: the prober, and the first process of a guest.
+/// The tests of the workspace, and what they run.
+pub(crate) struct Tests {
+    /// The tests of all other packages.
+    pub(crate) unit: Vec<Binary>,
+    /// The tests of package hoop-tests.
+    pub(crate) kernel: Vec<Binary>,
+    /// What those run: the prober, and the first process of a guest.
     pub(crate) programs: Vec<Binary>,
+    /// The daemon.
+    pub(crate) agent: PathBuf,
 }
 
-/// Builds the kernel tests.
+/// Builds every test. One call for all of them, so that cargo compiles what they share once.
 ///
 /// # Errors
 ///
 /// They do not compile.
-pub(crate) fn kernel_tests() -> Result<KernelTests> {
+pub(crate) fn tests() -> Result<Tests> {
     let (tests, programs) = split(&mut run::cargo([
         "test",
         "--quiet",
         "--locked",
         "--no-run",
-        "--package",
-        KERNEL_TESTS,
+        "--workspace",
+        "--exclude=hoop-ebpf",
     ]))?;
-    Ok(KernelTests { tests, programs })
+    let of_kernel_tests = |it: &Binary| it.package_dir() == paths::workspace().join("tests");
+    let (kernel, unit) = tests.into_iter().partition(of_kernel_tests);
+    let agent = programs
+        .iter()
+        .find(|it| it.name() == "hoop-agent")
+        .context("cargo built no daemon")?;
+    Ok(Tests {
+        unit,
+        kernel,
+        agent: agent.executable.clone(),
+        programs: programs.into_iter().filter(of_kernel_tests).collect(),
+    })
 }
 
 /// Builds with `cargo`, a `cargo test` or `cargo bench` with `--no-run`; the binaries by name.
@@ -65,18 +81,18 @@ pub(crate) fn build(cargo: &mut Command) -> Result<Vec<Binary>> {
     Ok(split(cargo)?.0)
 }
 
-/// `env` as root with what sudo would take away, and with what they go by.
+/// `env` as root with what sudo would take away, and with what tests go by: where `agent` is.
 ///
 /// # Errors
 ///
 /// As [`run::as_root`].
-pub(crate) fn as_root() -> Result<Command> {
+pub(crate) fn as_root(agent: &Path) -> Result<Command> {
     let mut command = run::as_root()?;
     let kept = ["PATH", "RUST_BACKTRACE"].map(|key| (key, env::var_os(key)));
     let set = [
         ("CARGO_HOME", paths::cargo_home()),
         ("RUSTUP_HOME", paths::rustup_home()),
-        ("HOOP_AGENT_BIN", paths::agent()),
+        ("HOOP_AGENT_BIN", agent.to_owned()),
     ]
     .map(|(key, path)| (key, Some(path.into_os_string())));
     for (key, value) in kept.into_iter().chain(set) {

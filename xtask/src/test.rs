@@ -1,11 +1,13 @@
 //! `cargo xtask test`: lint, the host's unit tests, the tests that need root and the kernel,
 //! and some of those in a guest with another kernel.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
-use crate::binaries::{self, KERNEL_TESTS};
+use crate::binaries::{self, Binary, KERNEL_TESTS};
 use crate::libtest::{self, Tally};
 use crate::{build_ebpf, fuzz, lint, run, setup, vm};
 
@@ -32,7 +34,7 @@ pub(crate) struct Args {
 ///
 /// # Errors
 ///
-/// Setting up failed, or the kernel object does not build: nothing was tested.
+/// Setting up failed, or something does not compile: nothing was tested.
 pub(crate) fn run(args: &Args) -> Result<bool> {
     let started = Instant::now();
     let toolchain = setup::run()?;
@@ -44,21 +46,33 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
             "lint",
             lint::check(&toolchain).map(|()| Tally::default()),
         );
+        stage("lint", started);
     }
-    or_failure(&mut tally, "unit tests", unit_tests(args));
+    let tests = binaries::tests()?;
+    stage("build", started);
+    let unit_tests = run_all(&tests.unit, args, |it| Ok(unit_test(it)));
+    tally.add(unit_tests);
+    stage("unit tests", started);
     // The unit tests try every seed; to build the fuzzers takes minutes.
     if args.long && args.filter.is_empty() {
         or_failure(&mut tally, "fuzzing", fuzz::all(&[], fuzz::SECONDS));
+        stage("fuzzing", started);
     }
     if args.no_kernel {
         println!("left out, as --no-kernel asks: the kernel tests (package {KERNEL_TESTS})");
     } else {
-        or_failure(&mut tally, "kernel tests", kernel_tests(args));
+        if !run::is_root() {
+            println!("kernel tests: not root, so they run through sudo");
+        }
+        let command = |it: &_| kernel_test(it, &tests.agent, args.long);
+        tally.add(run_all(&tests.kernel, args, command));
+        stage("kernel tests", started);
     }
     if args.no_kernel || args.no_vm {
         println!("left out, as asked: the guest (`cargo xtask vm`)");
     } else {
         or_failure(&mut tally, "guest", vm::short(&args.filter));
+        stage("guest", started);
     }
     for name in &tally.failures {
         println!("failed: {name}");
@@ -66,6 +80,11 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     println!("took {:.1} s", started.elapsed().as_secs_f64());
     println!("{}", tally.closing_line());
     Ok(tally.is_success())
+}
+
+/// Says when a stage was done.
+fn stage(name: &str, started: Instant) {
+    println!("{name}: done at {:.0} s", started.elapsed().as_secs_f64());
 }
 
 /// Adds what a stage gave; a stage that could not run is itself a failure.
@@ -76,49 +95,42 @@ fn or_failure(tally: &mut Tally, stage: &str, result: Result<Tally>) {
     }));
 }
 
-fn unit_tests(args: &Args) -> Result<Tally> {
-    let mut cargo = run::cargo([
-        "test",
-        "--quiet",
-        "--locked",
-        "--workspace",
-        "--no-fail-fast",
-    ]);
-    cargo
-        .arg("--exclude=hoop-ebpf")
-        .arg(format!("--exclude={KERNEL_TESTS}"));
-    cargo.arg("--").args(libtest_args(args));
-    libtest::run("unit tests", &mut cargo)
+/// Runs each binary, those that need root as root.
+fn run_all(
+    binaries: &[Binary],
+    args: &Args,
+    command: impl Fn(&Binary) -> Result<Command>,
+) -> Tally {
+    let mut tally = Tally::default();
+    for binary in binaries {
+        let name = binary.name();
+        let started = Instant::now();
+        let result = command(binary).and_then(|mut command| {
+            command
+                .args(libtest_args(args))
+                .current_dir(binary.package_dir());
+            libtest::run(name, &mut command)
+        });
+        or_failure(&mut tally, name, result);
+        println!("{name}: {:.1} s", started.elapsed().as_secs_f64());
+    }
+    tally
 }
 
-/// Builds as the user who called, then runs each binary as root.
-fn kernel_tests(args: &Args) -> Result<Tally> {
-    run::stream(&mut run::cargo([
-        "build",
-        "--locked",
-        "--release",
-        "--package",
-        "hoop-agent",
-    ]))?;
-    let binaries = binaries::kernel_tests()?.tests;
-    if !run::is_root() {
-        println!("kernel tests: not root, so they run through sudo");
-    }
-    let mut tally = Tally::default();
-    for binary in &binaries {
-        let name = binary.name();
-        println!("kernel tests: {name}");
-        let mut command = binaries::as_root().context("without it, ask for --no-kernel")?;
-        command
-            .args(args.long.then_some("HOOP_LONG=1"))
-            .arg(&binary.executable)
-            // They share one kernel.
-            .arg("--test-threads=1")
-            .args(libtest_args(args))
-            .current_dir(binary.package_dir());
-        or_failure(&mut tally, name, libtest::run(name, &mut command));
-    }
-    Ok(tally)
+fn unit_test(binary: &Binary) -> Command {
+    let mut command = Command::new(&binary.executable);
+    command.arg("--quiet");
+    command
+}
+
+fn kernel_test(binary: &Binary, agent: &Path, long: bool) -> Result<Command> {
+    let mut command = binaries::as_root(agent).context("without it, ask for --no-kernel")?;
+    command
+        .args(long.then_some("HOOP_LONG=1"))
+        .arg(&binary.executable)
+        // They share one kernel.
+        .arg("--test-threads=1");
+    Ok(command)
 }
 
 fn libtest_args(args: &Args) -> Vec<&str> {

@@ -15,9 +15,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use self::guest::{Job, Outcome, Step};
 use self::initramfs::Initramfs;
 use self::kernels::Kernel;
-use crate::binaries::{self, KERNEL_TESTS, KernelTests};
+use crate::binaries::{self, KERNEL_TESTS, Tests};
 use crate::libtest::Tally;
-use crate::{build, paths, setup};
+use crate::{build_ebpf, paths, setup};
 
 /// What tests and their helpers run in the guest, besides Hoop's own programs.
 const PROGRAMS: [&str; 23] = [
@@ -90,7 +90,7 @@ pub(crate) struct Args {
 ///
 /// Hoop does not build, or QEMU is not to be had: nothing was tested.
 pub(crate) fn run(args: &Args) -> Result<bool> {
-    build::run()?;
+    build_ebpf::run()?;
     Ok(boot_all(args)?.is_success())
 }
 
@@ -126,16 +126,16 @@ fn boot_all(args: &Args) -> Result<Tally> {
         "guests are of this machine's architecture, and only x86_64 is known here"
     );
     let qemu = setup::qemu()?;
-    let mut tests = binaries::kernel_tests()?;
+    let mut tests = binaries::tests()?;
     if let Some(unknown) = args
         .tests
         .iter()
-        .find(|name| tests.tests.iter().all(|it| it.name() != name.as_str()))
+        .find(|name| tests.kernel.iter().all(|it| it.name() != name.as_str()))
     {
         bail!("{KERNEL_TESTS} has no test binary {unknown}");
     }
     tests
-        .tests
+        .kernel
         .retain(|it| args.tests.is_empty() || args.tests.iter().any(|name| name == it.name()));
     let root = root(&tests)?;
     let mut rows = Vec::new();
@@ -164,12 +164,12 @@ struct Row {
 }
 
 impl Row {
-    fn tally(&self, tests: &KernelTests) -> Tally {
+    fn tally(&self, tests: &Tests) -> Tally {
         let Ok((_, outcome)) = &self.outcome else {
             return Tally::failure(format!("{}: no guest", self.kernel));
         };
         let mut sum = Tally::default();
-        for test in &tests.tests {
+        for test in &tests.kernel {
             if outcome.skipped.contains(test.name()) {
                 continue;
             }
@@ -240,10 +240,10 @@ impl Row {
     }
 }
 
-fn table(rows: &[Row], tests: &KernelTests) -> String {
+fn table(rows: &[Row], tests: &Tests) -> String {
     let heads: Vec<String> = rows.iter().map(|row| row.kernel.clone()).collect();
     let mut lines = vec![("kernel".to_owned(), heads)];
-    for test in &tests.tests {
+    for test in &tests.kernel {
         let cells = rows.iter().map(|row| row.cell(test.name())).collect();
         lines.push((test.name().to_owned(), cells));
     }
@@ -260,7 +260,7 @@ fn boot(
     qemu: &Path,
     kernel: Kernel,
     root: &Path,
-    tests: &KernelTests,
+    tests: &Tests,
     args: &Args,
 ) -> Result<(String, Outcome)> {
     let slow = if args.long { 10 } else { 1 };
@@ -269,7 +269,7 @@ fn boot(
     let mut arguments = vec!["--test-threads=1".to_owned()];
     arguments.extend(args.long.then(|| "--include-ignored".to_owned()));
     arguments.extend(args.filter.iter().cloned());
-    let steps = tests.tests.iter().map(|test| Step {
+    let steps = tests.kernel.iter().map(|test| Step {
         name: test.name().to_owned(),
         program: test.executable.clone(),
         arguments: arguments.clone(),
@@ -285,8 +285,8 @@ fn boot(
     }
     let job = Job {
         modules,
-        environment: environment(),
-        agent: paths::agent(),
+        environment: environment(&tests.agent),
+        agent: tests.agent.clone(),
         steps: steps.collect(),
         deadline_s: deadline.as_secs(),
     };
@@ -306,7 +306,7 @@ fn boot(
 }
 
 /// Makes the part of the root file system that all kernels share.
-fn root(tests: &KernelTests) -> Result<PathBuf> {
+fn root(tests: &Tests) -> Result<PathBuf> {
     let mut root = Initramfs::default();
     for name in PROGRAMS {
         let program = paths::find(name).with_context(|| format!("needs the program {name}"))?;
@@ -322,8 +322,8 @@ fn root(tests: &KernelTests) -> Result<PathBuf> {
     for directory in ["/dev", "/proc", "/sys", "/tmp", "/run", "/root"] {
         root.directory(Path::new(directory));
     }
-    root.stripped_program(&paths::agent())?;
-    for program in tests.tests.iter().chain(&tests.programs) {
+    root.stripped_program(&tests.agent)?;
+    for program in tests.kernel.iter().chain(&tests.programs) {
         root.stripped_program(&program.executable)?;
         root.directory(program.package_dir());
     }
@@ -339,12 +339,12 @@ fn root(tests: &KernelTests) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn environment() -> BTreeMap<String, String> {
+fn environment(agent: &Path) -> BTreeMap<String, String> {
     [
         ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
         ("HOME", "/root".to_owned()),
         ("HOOP_TEST_SLOWDOWN", SLOWDOWN.to_owned()),
-        ("HOOP_AGENT_BIN", paths::agent().display().to_string()),
+        ("HOOP_AGENT_BIN", agent.display().to_string()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()

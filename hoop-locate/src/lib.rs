@@ -1,0 +1,1 @@
+//! Where the functions of a TLS library are in an ELF file.
