@@ -23,10 +23,20 @@
 //! assert_eq!(seen, ["GET /v1/models"]);
 //! ```
 
+mod body;
+mod buffer;
+mod coding;
 mod connection;
+mod detect;
 mod headers;
+mod hpack;
+mod http1;
+mod http2;
 mod limits;
 mod message;
+mod out;
+mod sse;
+mod websocket;
 
 pub use connection::{Connection, Tally};
 pub use headers::{Field, Header, Headers};

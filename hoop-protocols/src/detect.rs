@@ -1,0 +1,228 @@
+//! Which protocol a connection is in, by the first bytes of either direction.
+
+use crate::body::Kind;
+use crate::connection::{Advance, Next};
+use crate::http1::{self, Found, Scan};
+use crate::http2::{self, FrameFound, FrameScan, PREFACE};
+use crate::out::{Both, Out};
+use crate::{Boundary, Direction, Event, FirstBytes, Reason, Role};
+
+/// What is known before the protocol is.
+#[derive(Debug, Default)]
+pub(crate) struct Detect {
+    sides: Both<Side>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+enum Start {
+    /// The first byte is the first of the connection, or of a tunnel.
+    #[default]
+    Captured,
+    /// It is one from the middle.
+    Missed,
+}
+
+#[derive(Debug, Default)]
+struct Side {
+    start: Start,
+    /// It was said that the protocol is unknown.
+    unknown: bool,
+    head: Scan,
+    frame: FrameScan,
+    skipped: u64,
+}
+
+/// What the first bytes are.
+enum First {
+    More,
+    Http1(Kind),
+    /// HTTP/2, from a client.
+    Preface,
+    /// HTTP/2, frames.
+    Frames,
+    Unknown,
+}
+
+impl Detect {
+    /// Says whether the first byte of a direction is from the middle of the connection.
+    pub fn starts(&mut self, direction: Direction, missed: bool) {
+        let start = if missed {
+            Start::Missed
+        } else {
+            Start::Captured
+        };
+        self.sides.get_mut(direction).start = start;
+    }
+
+    pub fn advance(&mut self, direction: Direction, input: &[u8], out: &mut Out<'_>) -> Advance {
+        let side = self.sides.get_mut(direction);
+        if input.is_empty() {
+            return Advance::stop(0);
+        }
+        if !side.unknown {
+            match first(input, side.start, out.limits.frame) {
+                First::More => return Advance::stop(0),
+                First::Http1(kind) => return Advance::next(0, self.http1(direction, kind)),
+                First::Preface => return Advance::next(0, self.http2(direction, Some(direction))),
+                First::Frames => return Advance::next(0, self.http2(direction, None)),
+                First::Unknown => {
+                    side.unknown = true;
+                    out.emit(Event::Unknown {
+                        direction,
+                        first: look(input),
+                    });
+                }
+            }
+        }
+        if side.start == Start::Captured {
+            out.unreadable(direction, None, input.len() as u64, Reason::UnknownProtocol);
+            return Advance::stop(input.len());
+        }
+        self.search(direction, input, out)
+    }
+
+    pub fn gap(&mut self, direction: Direction) {
+        let side = self.sides.get_mut(direction);
+        *side = Side {
+            start: Start::Missed,
+            unknown: side.unknown,
+            skipped: side.skipped,
+            ..Side::default()
+        };
+    }
+
+    pub fn end(&mut self, direction: Direction, out: &mut Out<'_>) {
+        let side = self.sides.get(direction);
+        if side.unknown && side.start == Start::Missed {
+            let skipped = side.skipped;
+            out.emit(Event::Resynchronized {
+                direction,
+                found: None,
+                skipped,
+            });
+        }
+    }
+
+    /// Bytes that were held back will not be read.
+    pub fn drop_held(&mut self, direction: Direction, bytes: u64) -> Reason {
+        let side = self.sides.get_mut(direction);
+        match side.unknown {
+            true => {
+                side.skipped += bytes;
+                Reason::NotFromStart
+            }
+            false => Reason::Fragment,
+        }
+    }
+
+    /// Looks for either protocol in the middle of a connection.
+    fn search(&mut self, direction: Direction, input: &[u8], out: &mut Out<'_>) -> Advance {
+        let side = self.sides.get_mut(direction);
+        let head = side.head.find(input, None, out.limits.head);
+        let frame = side.frame.find(input, out.limits.frame);
+        // What comes first is believed. A head has no bytes of a frame in it, so one that is not
+        // seen whole is not before a frame that is; a frame before a head may not be whole yet.
+        let (passed, found) = match (head, frame) {
+            (Found::Head(at, kind), FrameFound::At(frame) | FrameFound::NotBefore(frame))
+                if at < frame =>
+            {
+                (at, Some((Boundary::Head, Some(kind))))
+            }
+            (_, FrameFound::At(at)) => (at, Some((Boundary::Frame, None))),
+            (Found::Head(head, _) | Found::NotBefore(head), FrameFound::NotBefore(frame)) => {
+                (head.min(frame), None)
+            }
+        };
+        side.head.consumed(passed);
+        side.frame.consumed(passed);
+        side.skipped += passed as u64;
+        out.unreadable(direction, None, passed as u64, Reason::NotFromStart);
+        let Some((boundary, kind)) = found else {
+            return Advance::stop(passed);
+        };
+        let skipped = side.skipped;
+        out.emit(Event::Resynchronized {
+            direction,
+            found: Some(boundary),
+            skipped,
+        });
+        let next = match kind {
+            Some(kind) => self.http1(direction, kind),
+            None => self.http2(direction, None),
+        };
+        Advance::next(passed, next)
+    }
+
+    fn http1(&self, direction: Direction, kind: Kind) -> Next {
+        let role = match (direction, kind) {
+            (Direction::Sent, Kind::Request) | (Direction::Received, Kind::Response) => {
+                Role::Client
+            }
+            _ => Role::Server,
+        };
+        Next::Http1 {
+            role,
+            searching: self.searching(direction),
+        }
+    }
+
+    fn http2(&self, direction: Direction, client: Option<Direction>) -> Next {
+        Next::Http2 {
+            client,
+            searching: self.searching(direction),
+        }
+    }
+
+    /// The other direction is at a boundary, unless it was unknown.
+    fn searching(&self, found: Direction) -> Both<bool> {
+        Both::new(|direction| direction != found && self.sides.get(direction).unknown)
+    }
+}
+
+fn first(input: &[u8], start: Start, largest: usize) -> First {
+    let common = input.len().min(PREFACE.len());
+    if input[..common] == PREFACE[..common] {
+        return if common < PREFACE.len() {
+            First::More
+        } else {
+            First::Preface
+        };
+    }
+    match http1::begins_response(input) {
+        None => return First::More,
+        Some(true) => return First::Http1(Kind::Response),
+        Some(false) => {}
+    }
+    match http1::begins_exact_request(input) {
+        None => return First::More,
+        Some(true) => return First::Http1(Kind::Request),
+        Some(false) => {}
+    }
+    match start {
+        Start::Captured => match http2::begins_with_settings(input) {
+            None => First::More,
+            Some(true) => First::Frames,
+            Some(false) => First::Unknown,
+        },
+        Start::Missed => match FrameScan::default().begins(input, largest) {
+            None => First::More,
+            Some(true) => First::Frames,
+            Some(false) => First::Unknown,
+        },
+    }
+}
+
+fn look(input: &[u8]) -> FirstBytes {
+    let printable = |byte: &u8| *byte >= b' ' && *byte != 0x7f || byte.is_ascii_whitespace();
+    let text = input.trim_ascii_start();
+    match input {
+        // Handshake, alert, application data; TLS 1.x.
+        [0x15..=0x17, 3, 0..=4, ..] => FirstBytes::Tls,
+        _ if matches!(text, [b'{' | b'[', ..]) => FirstBytes::Json,
+        _ if text.len() >= 15 && text[..15].eq_ignore_ascii_case(b"content-length:") => {
+            FirstBytes::LengthHeader
+        }
+        _ if input.iter().take(64).all(printable) => FirstBytes::Text,
+        _ => FirstBytes::Binary,
+    }
+}
