@@ -66,11 +66,9 @@ impl Detect {
                 First::Preface => return Advance::next(0, self.http2(direction, Some(direction))),
                 First::Frames => return Advance::next(0, self.http2(direction, None)),
                 First::Unknown => {
+                    let Some(first) = look(input) else { return Advance::stop(0) };
                     side.unknown = true;
-                    out.emit(Event::Unknown {
-                        direction,
-                        first: look(input),
-                    });
+                    out.emit(Event::Unknown { direction, first });
                 }
             }
         }
@@ -212,17 +210,22 @@ fn first(input: &[u8], start: Start, largest: usize) -> First {
     }
 }
 
-fn look(input: &[u8]) -> FirstBytes {
-    let printable = |byte: &u8| *byte >= b' ' && *byte != 0x7f || byte.is_ascii_whitespace();
+/// What bytes in no known protocol look like; `None`: too few to tell.
+fn look(input: &[u8]) -> Option<FirstBytes> {
+    const LENGTH_HEADER: &[u8] = b"content-length:";
+    const LONGEST_SPACE: usize = 64;
     let text = input.trim_ascii_start();
-    match input {
-        // Handshake, alert, application data; TLS 1.x.
-        [0x15..=0x17, 3, 0..=4, ..] => FirstBytes::Tls,
-        _ if matches!(text, [b'{' | b'[', ..]) => FirstBytes::Json,
-        _ if text.len() >= 15 && text[..15].eq_ignore_ascii_case(b"content-length:") => {
-            FirstBytes::LengthHeader
+    let common = text.len().min(LENGTH_HEADER.len());
+    match text {
+        [] if input.len() <= LONGEST_SPACE => None,
+        [b'{' | b'[', ..] => Some(FirstBytes::Json),
+        _ if text[..common].eq_ignore_ascii_case(&LENGTH_HEADER[..common]) => {
+            (common == LENGTH_HEADER.len()).then_some(FirstBytes::LengthHeader)
         }
-        _ if input.iter().take(64).all(printable) => FirstBytes::Text,
-        _ => FirstBytes::Binary,
+        // An alert, a handshake, or data, of TLS 1.x.
+        [0x15..=0x17] | [0x15..=0x17, 3] => None,
+        [0x15..=0x17, 3, 0..=4, ..] => Some(FirstBytes::Tls),
+        [b' '..=b'~', ..] | [] => Some(FirstBytes::Text),
+        _ => Some(FirstBytes::Binary),
     }
 }

@@ -54,7 +54,7 @@ pub enum FirstBytes {
     LengthHeader,
     /// A TLS record: TLS inside of what was captured.
     Tls,
-    /// Printable text.
+    /// It begins with printable text.
     Text,
     /// Anything else.
     Binary,
@@ -227,8 +227,9 @@ pub enum Boundary {
 /// `stream` pairs a response with its request: the stream identifier in HTTP/2; in HTTP/1 requests
 /// are numbered from 0, and a response to a request that was not seen takes the next number.
 ///
-/// Where a body or an [`Unreadable`](Event::Unreadable) run is cut into events follows the input
-/// and means nothing. All else is the same however the input is cut.
+/// Where a body or an [`Unreadable`](Event::Unreadable) run is cut into events, and between which
+/// pieces of a body an [`Sse`](Event::Sse) comes, follows the input and means nothing. All else is
+/// the same however the input is cut.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// The protocol is known. Again when an upgrade changes it.

@@ -78,7 +78,7 @@ impl Http1 {
                     *self.sides.get_mut(direction) = Side::Head { scanned: 0 };
                     Advance::used(0)
                 }
-                Side::Await => return Advance::used(used),
+                Side::Await => return Advance::stop(used),
                 Side::Search { .. } => self.search(direction, rest, out),
             };
             used += step.used;
@@ -194,6 +194,7 @@ impl Http1 {
             None if input.len() <= limit => return Advance::stop(0),
             _ => return self.start_search(direction, limit, Reason::HeadTooLong, out),
         };
+        *scanned = 0;
         let read = match kind {
             Kind::Request => self.request(direction, &input[..end], out),
             Kind::Response => self.response(direction, &input[..end], out),
