@@ -49,21 +49,24 @@ pub(crate) struct Advance {
 /// A change of protocol.
 #[derive(Debug)]
 pub(crate) enum Next {
-    /// `searching`: directions that are not at a boundary.
-    Http1 { role: Role, searching: Both<bool> },
+    /// `searching`: directions that are not at a boundary, with how many bytes were passed over.
+    Http1 {
+        role: Role,
+        searching: Both<Option<u64>>,
+    },
     /// With the client's direction, as far as it is known.
     Http2 {
         client: Option<Direction>,
-        searching: Both<bool>,
+        searching: Both<Option<u64>>,
     },
     WebSocket {
         stream: u64,
         client: Direction,
         extension: Extension,
-        synchronized: bool,
+        searching: Both<Option<u64>>,
     },
     /// After CONNECT or an upgrade to something else: anything.
-    Tunnel,
+    Tunnel { searching: Both<Option<u64>> },
 }
 
 /// One direction.
@@ -212,19 +215,16 @@ impl Connection {
         /// How much of a chunk is copied behind what is held at a time: often a little is enough.
         const PIECE: usize = 8 << 10;
         let mut held = std::mem::take(&mut self.flows.get_mut(direction).held);
-        let mut woken = false;
         while !bytes.is_empty() {
             let old = held.len();
             if old == 0 {
-                let (used, wake) = self.advance(direction, bytes, sink);
+                let used = self.advance(direction, bytes, sink);
                 held.extend(&bytes[used..]);
-                woken |= wake;
                 break;
             }
             let piece = bytes.len().min(PIECE.max(old));
             held.extend(&bytes[..piece]);
-            let (used, wake) = self.advance(direction, held.bytes(), sink);
-            woken |= wake;
+            let used = self.advance(direction, held.bytes(), sink);
             if used >= old {
                 bytes = &bytes[used - old..];
                 held.clear();
@@ -234,27 +234,16 @@ impl Connection {
             }
         }
         self.flows.get_mut(direction).held = held;
-        // Each turn ends an exchange or changes the protocol, so both can not go on forever.
-        let mut turn = direction;
-        while woken {
-            turn = turn.reverse();
-            let mut held = std::mem::take(&mut self.flows.get_mut(turn).held);
-            let (used, wake) = self.advance(turn, held.bytes(), sink);
-            held.consume(used);
-            self.flows.get_mut(turn).held = held;
-            woken = wake;
-        }
     }
 
-    /// Lets the parser read, through changes of protocol. Gives how many bytes are dealt with and
-    /// whether the other direction can go on.
+    /// Lets the parser read, through changes of protocol. Gives how many bytes are dealt with.
     fn advance(
         &mut self,
         direction: Direction,
         bytes: &[u8],
         sink: &mut dyn FnMut(Event<'_>),
-    ) -> (usize, bool) {
-        let (mut used, mut woken) = (0, false);
+    ) -> usize {
+        let mut used = 0;
         loop {
             let (mut out, speaks) = self.split(sink);
             let rest = &bytes[used..];
@@ -265,13 +254,27 @@ impl Connection {
                 Speaks::WebSocket(it) => it.advance(direction, rest, &mut out),
             };
             used += step.used;
-            woken |= step.wake;
+            let changed = step.next.is_some();
             if let Some(next) = step.next {
-                woken = true;
                 self.change(next, sink);
-            } else if step.stop {
-                return (used, woken);
             }
+            if changed || step.wake {
+                // Before anything more is read here: what is told must not depend on how much of it
+                // is there.
+                self.resume(direction.reverse(), sink);
+            } else if step.stop {
+                return used;
+            }
+        }
+    }
+
+    /// Reads on in what is held.
+    fn resume(&mut self, direction: Direction, sink: &mut dyn FnMut(Event<'_>)) {
+        let mut held = std::mem::take(&mut self.flows.get_mut(direction).held);
+        if held.len() > 0 {
+            let used = self.advance(direction, held.bytes(), sink);
+            held.consume(used);
+            self.flows.get_mut(direction).held = held;
         }
     }
 
@@ -282,7 +285,7 @@ impl Connection {
         };
         let (speaks, protocol, role) = match next {
             Next::Http1 { role, searching } => (
-                Speaks::Http1(Box::new(Http1::new(|direction| *searching.get(direction)))),
+                Speaks::Http1(Box::new(Http1::new(&searching))),
                 Protocol::Http1,
                 Some(role),
             ),
@@ -295,19 +298,16 @@ impl Connection {
                 stream,
                 client,
                 extension,
-                synchronized,
+                searching,
             } => (
                 Speaks::WebSocket(Box::new(WebSocket::new(
-                    stream,
-                    client,
-                    extension,
-                    synchronized,
+                    stream, client, extension, &searching,
                 ))),
                 Protocol::WebSocket,
                 Some(role(client)),
             ),
-            Next::Tunnel => {
-                self.speaks = Speaks::Unknown(Detect::default());
+            Next::Tunnel { searching } => {
+                self.speaks = Speaks::Unknown(Detect::new(&searching));
                 return;
             }
         };

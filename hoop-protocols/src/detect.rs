@@ -44,6 +44,21 @@ enum First {
 }
 
 impl Detect {
+    /// For what is within a connection. `searching` directions are not at a boundary, and passed over
+    /// so many bytes.
+    pub fn new(searching: &Both<Option<u64>>) -> Self {
+        let sides = Both::new(|direction| match *searching.get(direction) {
+            Some(skipped) => Side {
+                start: Start::Missed,
+                unknown: true,
+                skipped,
+                ..Side::default()
+            },
+            None => Side::default(),
+        });
+        Self { sides }
+    }
+
     /// Says whether the first byte of a direction is from the middle of the connection.
     pub fn starts(&mut self, direction: Direction, missed: bool) {
         let start = if missed {
@@ -66,13 +81,16 @@ impl Detect {
                 First::Preface => return Advance::next(0, self.http2(direction, Some(direction))),
                 First::Frames => return Advance::next(0, self.http2(direction, None)),
                 First::Unknown => {
-                    let Some(first) = look(input) else { return Advance::stop(0) };
+                    let Some(first) = look(input) else {
+                        return Advance::stop(0);
+                    };
                     side.unknown = true;
                     out.emit(Event::Unknown { direction, first });
                 }
             }
         }
         if side.start == Start::Captured {
+            side.skipped += input.len() as u64;
             out.unreadable(direction, None, input.len() as u64, Reason::UnknownProtocol);
             return Advance::stop(input.len());
         }
@@ -131,11 +149,11 @@ impl Detect {
                 (head.min(frame), None)
             }
         };
-        side.head.consumed(passed);
-        side.frame.consumed(passed);
         side.skipped += passed as u64;
         out.unreadable(direction, None, passed as u64, Reason::NotFromStart);
         let Some((boundary, kind)) = found else {
+            side.head.consumed(passed);
+            side.frame.consumed(passed);
             return Advance::stop(passed);
         };
         let skipped = side.skipped;
@@ -172,8 +190,11 @@ impl Detect {
     }
 
     /// The other direction is at a boundary, unless it was unknown.
-    fn searching(&self, found: Direction) -> Both<bool> {
-        Both::new(|direction| direction != found && self.sides.get(direction).unknown)
+    fn searching(&self, found: Direction) -> Both<Option<u64>> {
+        Both::new(|direction| {
+            let side = self.sides.get(direction);
+            (direction != found && side.unknown).then_some(side.skipped)
+        })
     }
 }
 

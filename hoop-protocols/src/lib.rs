@@ -28,6 +28,8 @@ mod buffer;
 mod coding;
 mod connection;
 mod detect;
+#[cfg(any(test, feature = "fuzzing"))]
+mod fuzz;
 mod headers;
 mod hpack;
 mod http1;
@@ -39,6 +41,8 @@ mod sse;
 mod websocket;
 
 pub use connection::{Connection, Tally};
+#[cfg(feature = "fuzzing")]
+pub use fuzz::fuzz;
 pub use headers::{Field, Header, Headers};
 pub use limits::Limits;
 pub use message::{

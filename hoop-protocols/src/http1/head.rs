@@ -168,8 +168,11 @@ pub(super) fn parse_trailers(section: &[u8], limit: usize) -> Option<Headers> {
     })
 }
 
-/// RFC 9112 section 6.3 for requests.
-pub(super) fn frame_request(headers: &Headers) -> Framing {
+/// RFC 9112 section 6.3 for requests. CONNECT has no body.
+pub(super) fn frame_request(headers: &Headers, connect: bool) -> Framing {
+    if connect {
+        return Framing::Length(0);
+    }
     match framing(headers) {
         Some(Framing::UntilClose(_)) => Framing::Broken,
         Some(framing) => framing,

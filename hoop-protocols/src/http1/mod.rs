@@ -52,11 +52,15 @@ enum Left {
 }
 
 impl Http1 {
-    /// `searching` directions are not at a boundary between messages.
-    pub fn new(searching: impl Fn(Direction) -> bool) -> Self {
-        let sides = Both::new(|direction| match searching(direction) {
-            true => Side::search(Reason::NotFromStart),
-            false => Side::Head { scanned: 0 },
+    /// `searching` directions are not at a boundary between messages, and passed over so many bytes.
+    pub fn new(searching: &Both<Option<u64>>) -> Self {
+        let sides = Both::new(|direction| match *searching.get(direction) {
+            Some(skipped) => Side::Search {
+                scan: Scan::default(),
+                reason: Reason::NotFromStart,
+                skipped,
+            },
+            None => Side::Head { scanned: 0 },
         });
         Self {
             sides,
@@ -248,7 +252,7 @@ impl Http1 {
             stream,
             head: &head,
         });
-        let framing = head::frame_request(&head.headers);
+        let framing = head::frame_request(&head.headers, asked.connect);
         self.begin(
             Kind::Request,
             direction,
@@ -309,7 +313,8 @@ impl Http1 {
             out,
         );
         let wake = self.release(direction.reverse());
-        let next = tunnel.then_some(Next::Tunnel);
+        let searching = tunnel.then(|| self.leave(direction.reverse(), out));
+        let next = searching.map(|searching| Next::Tunnel { searching });
         Some(Advance {
             next,
             wake,
@@ -327,33 +332,42 @@ impl Http1 {
         waits
     }
 
+    /// After 101: what is spoken from here on.
     fn upgrade(&mut self, stream: u64, head: &ResponseHead, out: &mut Out<'_>) -> Option<Next> {
-        let requests = self.requests?;
+        let client = self.requests?;
+        let searching = self.leave(client, out);
         let to = head.headers.get("upgrade").unwrap_or_default();
-        let next = if to.eq_ignore_ascii_case(b"websocket") {
-            let extension =
-                Extension::agreed(head::names(&head.headers, "sec-websocket-extensions"));
-            let side = self.sides.get(requests);
-            let synchronized = matches!(side, Side::Await | Side::Head { .. });
+        Some(if to.eq_ignore_ascii_case(b"websocket") {
+            let elements = head::names(&head.headers, "sec-websocket-extensions");
+            let extension = Extension::agreed(elements);
             Next::WebSocket {
                 stream,
-                client: requests,
+                client,
                 extension,
-                synchronized,
+                searching,
             }
         } else if to.eq_ignore_ascii_case(b"h2c") {
             Next::Http2 {
-                client: Some(requests),
-                searching: Both::default(),
+                client: Some(client),
+                searching,
             }
         } else {
-            Next::Tunnel
-        };
+            Next::Tunnel { searching }
+        })
+    }
+
+    /// Ends HTTP/1 for the requests. Gives whether what follows is at a boundary.
+    fn leave(&mut self, requests: Direction, out: &mut Out<'_>) -> Both<Option<u64>> {
         let side = self.sides.get_mut(requests);
-        if let Side::Body { body, .. } = std::mem::replace(side, Side::Head { scanned: 0 }) {
-            body.end(EndReason::Malformed, out);
-        }
-        Some(next)
+        let passed = match std::mem::replace(side, Side::Head { scanned: 0 }) {
+            Side::Search { skipped, .. } => Some(skipped),
+            Side::Body { body, .. } => {
+                body.end(EndReason::Malformed, out);
+                None
+            }
+            Side::Head { .. } | Side::Await => None,
+        };
+        Both::new(|direction| passed.filter(|_| direction == requests))
     }
 
     fn begin(

@@ -68,16 +68,20 @@ enum What {
 
 impl Http2 {
     /// `client` is who sends the preface, if that is what comes next. `searching` directions are not
-    /// at a boundary between frames.
-    pub fn new(client: Option<Direction>, searching: &Both<bool>, limits: &Limits) -> Self {
+    /// at a boundary between frames, and passed over so many bytes.
+    pub fn new(client: Option<Direction>, searching: &Both<Option<u64>>, limits: &Limits) -> Self {
         let sides = Both::new(|direction| {
             let mut hpack = Decoder::new(limits.hpack_table);
             let searches = *searching.get(direction);
-            if client.is_none() || searches {
+            if client.is_none() || searches.is_some() {
                 hpack.lose();
             }
-            let state = if searches {
-                State::search(Reason::NotFromStart)
+            let state = if let Some(skipped) = searches {
+                State::Search {
+                    scan: FrameScan::default(),
+                    reason: Reason::NotFromStart,
+                    skipped,
+                }
             } else if client == Some(direction) {
                 State::Preface
             } else {

@@ -68,17 +68,25 @@ impl Extension {
 }
 
 impl WebSocket {
-    /// `synchronized`: what the client sends next begins a frame.
-    pub fn new(stream: u64, client: Direction, extension: Extension, synchronized: bool) -> Self {
+    /// `searching` directions are not at a boundary between frames, and passed over so many bytes.
+    pub fn new(
+        stream: u64,
+        client: Direction,
+        extension: Extension,
+        searching: &Both<Option<u64>>,
+    ) -> Self {
         let sides = Both::new(|direction| {
             let is_client = direction == client;
             let takeover = match is_client {
                 true => !extension.client_no_context_takeover,
                 false => !extension.server_no_context_takeover,
             };
-            let state = match is_client && !synchronized {
-                true => State::search(Reason::NotFromStart),
-                false => State::Frame,
+            let state = match *searching.get(direction) {
+                Some(skipped) => State::Search {
+                    reason: Reason::NotFromStart,
+                    skipped,
+                },
+                None => State::Frame,
             };
             let message = Assembly::new(direction, stream, takeover);
             Side {
