@@ -1,9 +1,10 @@
 //! Which protocol a connection is in, by the first bytes of either direction.
 
 use crate::body::Kind;
+use crate::chain::{self, ChainScan, Look};
 use crate::connection::{Advance, Next};
 use crate::http1::{self, Found, Scan};
-use crate::http2::{self, FrameFound, FrameScan, PREFACE};
+use crate::http2::{self, PREFACE};
 use crate::out::{Both, Out};
 use crate::{Boundary, Direction, Event, FirstBytes, Reason, Role};
 
@@ -28,7 +29,7 @@ struct Side {
     /// It was said that the protocol is unknown.
     unknown: bool,
     head: Scan,
-    frame: FrameScan,
+    frame: ChainScan,
     skipped: u64,
 }
 
@@ -40,6 +41,8 @@ enum First {
     Preface,
     /// HTTP/2, frames.
     Frames,
+    /// It looks like a frame from the middle of HTTP/2.
+    Perhaps,
     Unknown,
 }
 
@@ -80,6 +83,7 @@ impl Detect {
                 First::Http1(kind) => return Advance::next(0, self.http1(direction, kind)),
                 First::Preface => return Advance::next(0, self.http2(direction, Some(direction))),
                 First::Frames => return Advance::next(0, self.http2(direction, None)),
+                First::Perhaps => {}
                 First::Unknown => {
                     let Some(first) = look(input) else {
                         return Advance::stop(0);
@@ -134,21 +138,34 @@ impl Detect {
     /// Looks for either protocol in the middle of a connection.
     fn search(&mut self, direction: Direction, input: &[u8], out: &mut Out<'_>) -> Advance {
         let side = self.sides.get_mut(direction);
+        let largest = out.limits.frame;
         let head = side.head.find(input, None, out.limits.head);
-        let frame = side.frame.find(input, out.limits.frame);
-        // What comes first is believed. A head has no bytes of a frame in it, so one that is not
-        // seen whole is not before a frame that is; a frame before a head may not be whole yet.
+        let frame = side
+            .frame
+            .find(input, http2::ENOUGH, |bytes| http2::look(bytes, largest));
+        // What is whole first is believed.
         let (passed, found) = match (head, frame) {
-            (Found::Head(at, kind), FrameFound::At(frame) | FrameFound::NotBefore(frame))
-                if at < frame =>
-            {
-                (at, Some((Boundary::Head, Some(kind))))
+            (Found::Head { start, end, kind }, frame) if !matches!(frame, chain::Found::At { end: other, .. } if other < end) => {
+                (start, Some((Boundary::Head, Some(kind))))
             }
-            (_, FrameFound::At(at)) => (at, Some((Boundary::Frame, None))),
-            (Found::Head(head, _) | Found::NotBefore(head), FrameFound::NotBefore(frame)) => {
-                (head.min(frame), None)
-            }
+            (_, chain::Found::At { start, .. }) => (start, Some((Boundary::Frame, None))),
+            (
+                Found::Head { start: head, .. } | Found::NotBefore(head),
+                chain::Found::NotBefore(frame),
+            ) => (head.min(frame), None),
         };
+        let at_once = matches!(
+            frame,
+            chain::Found::NotBefore(0) | chain::Found::At { start: 0, .. }
+        );
+        if !at_once && !side.unknown {
+            // What looked like a frame was none.
+            side.unknown = true;
+            out.emit(Event::Unknown {
+                direction,
+                first: FirstBytes::Binary,
+            });
+        }
         side.skipped += passed as u64;
         out.unreadable(direction, None, passed as u64, Reason::NotFromStart);
         let Some((boundary, kind)) = found else {
@@ -156,12 +173,14 @@ impl Detect {
             side.frame.consumed(passed);
             return Advance::stop(passed);
         };
-        let skipped = side.skipped;
-        out.emit(Event::Resynchronized {
-            direction,
-            found: Some(boundary),
-            skipped,
-        });
+        if side.unknown {
+            let (found, skipped) = (Some(boundary), side.skipped);
+            out.emit(Event::Resynchronized {
+                direction,
+                found,
+                skipped,
+            });
+        }
         let next = match kind {
             Some(kind) => self.http1(direction, kind),
             None => self.http2(direction, None),
@@ -223,10 +242,10 @@ fn first(input: &[u8], start: Start, largest: usize) -> First {
             Some(true) => First::Frames,
             Some(false) => First::Unknown,
         },
-        Start::Missed => match FrameScan::default().begins(input, largest) {
-            None => First::More,
-            Some(true) => First::Frames,
-            Some(false) => First::Unknown,
+        Start::Missed => match http2::look(input, largest) {
+            Look::More => First::More,
+            Look::Frame { .. } => First::Perhaps,
+            Look::No => First::Unknown,
         },
     }
 }

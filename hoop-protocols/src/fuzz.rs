@@ -271,6 +271,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig {
+            failure_persistence: None,
             cases: ProptestConfig::default().cases.max(4000),
             ..ProptestConfig::default()
         })]

@@ -25,6 +25,7 @@
 
 mod body;
 mod buffer;
+mod chain;
 mod coding;
 mod connection;
 mod detect;

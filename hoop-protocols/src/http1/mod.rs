@@ -500,7 +500,7 @@ impl Http1 {
             return Advance::stop(0);
         };
         let (passed, found) = match scan.find(input, kind, out.limits.head) {
-            Found::Head(at, kind) => (at, Some(kind)),
+            Found::Head { start, kind, .. } => (start, Some(kind)),
             Found::NotBefore(at) => (at, None),
         };
         *skipped += passed as u64;

@@ -20,8 +20,12 @@ pub(crate) struct Scan {
 /// What a search came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// A head of this kind begins here.
-    Head(usize, Kind),
+    /// A head of this kind begins at `start` and has its last byte before `end`.
+    Head {
+        start: usize,
+        end: usize,
+        kind: Kind,
+    },
     /// Nothing yet, and nothing will begin before this place.
     NotBefore(usize),
 }
@@ -77,7 +81,13 @@ impl Scan {
             };
             let start = candidate.start;
             match candidate.check(input, limit) {
-                Checked::Good => return Found::Head(start, candidate.kind),
+                Checked::Good(end) => {
+                    return Found::Head {
+                        start,
+                        end,
+                        kind: candidate.kind,
+                    };
+                }
                 Checked::More => return Found::NotBefore(start),
                 Checked::Bad => {
                     // Another can begin in the line that is wrong, not before.
@@ -140,7 +150,8 @@ impl Scan {
 }
 
 enum Checked {
-    Good,
+    /// It ends here.
+    Good(usize),
     Bad,
     More,
 }
@@ -160,10 +171,11 @@ impl Candidate {
                     Checked::More
                 };
             };
+            let after = self.line + end + 1;
             let line = line[..end].strip_suffix(b"\r").unwrap_or(&line[..end]);
             if line.is_empty() {
                 return if self.telling {
-                    Checked::Good
+                    Checked::Good(after)
                 } else {
                     Checked::Bad
                 };
@@ -184,7 +196,7 @@ impl Candidate {
                 Kind::Response => &TELLING_OF_RESPONSES,
             };
             self.telling |= telling.iter().any(|it| it.eq_ignore_ascii_case(name));
-            self.line += end + 1;
+            self.line = after;
         }
     }
 }

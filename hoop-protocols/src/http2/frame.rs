@@ -1,5 +1,7 @@
 //! Frames of HTTP/2, RFC 9113 sections 4 and 6.
 
+use crate::chain::Look;
+
 /// What every client sends first, RFC 9113 section 3.4.
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -145,7 +147,23 @@ pub(super) fn word(bytes: &[u8]) -> u32 {
 }
 
 /// The weight at which frames that follow one another are believed.
-pub(super) const ENOUGH: u32 = 3;
+pub(crate) const ENOUGH: u32 = 3;
+
+/// What bytes in the middle of a stream look like. Frames with a payload of more than `largest` are not
+/// looked for.
+pub(crate) fn look(input: &[u8], largest: usize) -> Look {
+    match Frame::parse(input) {
+        None => Look::More,
+        Some(frame) => match frame.weight(largest) {
+            0 => Look::No,
+            weight => Look::Frame {
+                weight,
+                header: HEADER,
+                length: HEADER + frame.length,
+            },
+        },
+    }
+}
 
 /// Whether the input begins as a server does that was not missed: with SETTINGS, no
 /// acknowledgement; `None`: too few bytes to tell.

@@ -1,13 +1,12 @@
 //! HTTP/2, RFC 9113.
 
 mod frame;
-mod search;
 mod stream;
 
+pub(crate) use self::frame::{ENOUGH, PREFACE, begins_with_settings, look};
 use self::frame::{Frame, HEADER, flag, kind};
-pub(crate) use self::frame::{PREFACE, begins_with_settings};
-pub(crate) use self::search::{FrameFound, FrameScan};
 use self::stream::{Block, Streams};
+use crate::chain::{ChainScan, Found};
 use crate::connection::Advance;
 use crate::hpack::Decoder;
 use crate::out::{Both, Out};
@@ -40,7 +39,7 @@ enum State {
     Payload(Payload),
     /// Looking for frames.
     Search {
-        scan: FrameScan,
+        scan: ChainScan,
         reason: Reason,
         skipped: u64,
     },
@@ -78,7 +77,7 @@ impl Http2 {
             }
             let state = if let Some(skipped) = searches {
                 State::Search {
-                    scan: FrameScan::default(),
+                    scan: ChainScan::default(),
                     reason: Reason::NotFromStart,
                     skipped,
                 }
@@ -191,8 +190,7 @@ impl Http2 {
         };
         let side = self.sides.get_mut(direction);
         if !frame.is_valid() || frame.length > side.largest.max(out.limits.frame) {
-            self.lose(direction, Reason::Malformed, out);
-            return Advance::used(0);
+            return self.refuse(direction, out);
         }
         let fields = frame.fields();
         let Some(start) = input.get(HEADER..HEADER + fields) else {
@@ -204,8 +202,7 @@ impl Http2 {
             0
         };
         if padding > frame.length - fields {
-            self.lose(direction, Reason::Malformed, out);
-            return Advance::used(0);
+            return self.refuse(direction, out);
         }
         out.read(direction, HEADER + fields);
         let continues = frame.kind == kind::CONTINUATION
@@ -317,12 +314,30 @@ impl Http2 {
         }
     }
 
+    /// Loses track at what is no frame: past a byte, so that the search does not come back to here.
+    fn refuse(&mut self, direction: Direction, out: &mut Out<'_>) -> Advance {
+        self.lose(direction, Reason::Malformed, out);
+        out.unreadable(direction, None, 1, Reason::Malformed);
+        if let State::Search { skipped, .. } = &mut self.sides.get_mut(direction).state {
+            *skipped += 1;
+        }
+        Advance::used(1)
+    }
+
     /// Loses track of a direction.
     fn lose(&mut self, direction: Direction, reason: Reason, out: &mut Out<'_>) {
         let side = self.sides.get_mut(direction);
         side.drop_block(direction, out);
         side.hpack.lose();
-        side.state = State::search(reason);
+        let skipped = match side.state {
+            State::Search { skipped, .. } => skipped,
+            _ => 0,
+        };
+        side.state = State::Search {
+            scan: ChainScan::default(),
+            reason,
+            skipped,
+        };
         self.streams.lose_all(direction, out);
     }
 
@@ -336,12 +351,13 @@ impl Http2 {
         else {
             return Advance::stop(0);
         };
-        let found = scan.find(input, side.largest.min(out.limits.frame));
-        let (FrameFound::At(passed) | FrameFound::NotBefore(passed)) = found;
+        let largest = side.largest.min(out.limits.frame);
+        let found = scan.find(input, ENOUGH, |bytes| look(bytes, largest));
+        let (Found::At { start: passed, .. } | Found::NotBefore(passed)) = found;
         scan.consumed(passed);
         *skipped += passed as u64;
         out.unreadable(direction, None, passed as u64, *reason);
-        if found == FrameFound::NotBefore(passed) {
+        if found == Found::NotBefore(passed) {
             return Advance::stop(passed);
         }
         let (found, skipped) = (Some(Boundary::Frame), *skipped);
@@ -361,16 +377,6 @@ impl Side {
         if let Some(block) = self.block.take() {
             block.drop(direction, out);
             self.hpack.lose();
-        }
-    }
-}
-
-impl State {
-    fn search(reason: Reason) -> Self {
-        Self::Search {
-            scan: FrameScan::default(),
-            reason,
-            skipped: 0,
         }
     }
 }

@@ -5,6 +5,7 @@ mod message;
 
 use self::frame::Frame;
 use self::message::Assembly;
+use crate::chain::{ChainScan, Found, Look};
 use crate::connection::Advance;
 use crate::out::{Both, Out};
 use crate::{Boundary, Direction, Event, Reason};
@@ -37,12 +38,19 @@ struct Side {
 #[derive(Debug)]
 enum State {
     Frame,
-    Payload { frame: Frame, left: u64 },
-    Search { reason: Reason, skipped: u64 },
+    Payload {
+        frame: Frame,
+        left: u64,
+    },
+    Search {
+        scan: ChainScan,
+        reason: Reason,
+        skipped: u64,
+    },
 }
 
 /// So many frames that are valid and follow one another are believed.
-const ENOUGH: usize = 5;
+const ENOUGH: u32 = 5;
 
 impl Extension {
     /// From the elements of the response's `Sec-WebSocket-Extensions`.
@@ -83,6 +91,7 @@ impl WebSocket {
             };
             let state = match *searching.get(direction) {
                 Some(skipped) => State::Search {
+                    scan: ChainScan::default(),
                     reason: Reason::NotFromStart,
                     skipped,
                 },
@@ -105,7 +114,7 @@ impl WebSocket {
         let mut used = 0;
         loop {
             let rest = &input[used..];
-            let step = match side.state {
+            let step = match &side.state {
                 State::Frame => side.frame(direction, rest, out),
                 State::Payload { .. } => side.payload(rest, out),
                 State::Search { .. } => side.search(direction, rest, out),
@@ -126,7 +135,7 @@ impl WebSocket {
                 side.message.lose(frame);
                 side.end_if_empty(out);
             }
-            State::Search { .. } => {}
+            State::Search { scan, .. } => *scan = ChainScan::default(),
             _ => {
                 side.message.abandon(out);
                 side.state = State::search(Reason::Resynchronizing);
@@ -167,8 +176,15 @@ impl Side {
             Ok(Some(frame)) if self.is_valid(&frame) && self.message.begin(&frame, out) => frame,
             _ => {
                 self.message.abandon(out);
-                self.state = State::search(Reason::Malformed);
-                return Advance::used(0);
+                // Past a byte, so that the search does not come back to here.
+                out.unreadable(direction, None, 1, Reason::Malformed);
+                let scan = ChainScan::default();
+                self.state = State::Search {
+                    scan,
+                    reason: Reason::Malformed,
+                    skipped: 1,
+                };
+                return Advance::used(1);
             }
         };
         out.read(direction, frame.header);
@@ -218,59 +234,48 @@ impl Side {
     }
 
     fn search(&mut self, direction: Direction, input: &[u8], out: &mut Out<'_>) -> Advance {
-        let State::Search { reason, skipped } = self.state else {
+        let (client, deflate, largest) = (self.client, self.deflate, out.limits.frame);
+        let State::Search {
+            scan,
+            reason,
+            skipped,
+        } = &mut self.state
+        else {
             return Advance::stop(0);
         };
-        let mut from = 0;
-        let found = loop {
-            match self.begins(&input[from..], out.limits.frame) {
-                Some(false) => from += 1,
-                found => break found.is_some(),
-            }
-        };
-        out.unreadable(direction, None, from as u64, reason);
-        let skipped = skipped + from as u64;
-        if !found {
-            self.state = State::Search { reason, skipped };
-            return Advance::stop(from);
+        let found = scan.find(input, ENOUGH, |bytes| match Frame::parse(bytes) {
+            Ok(None) => Look::More,
+            Ok(Some(frame)) if frame.is_usual(client, deflate, largest) => Look::Frame {
+                weight: 1,
+                header: frame.header,
+                length: frame.header + frame.length as usize,
+            },
+            _ => Look::No,
+        });
+        let (Found::At { start: passed, .. } | Found::NotBefore(passed)) = found;
+        scan.consumed(passed);
+        *skipped += passed as u64;
+        out.unreadable(direction, None, passed as u64, *reason);
+        if found == Found::NotBefore(passed) {
+            return Advance::stop(passed);
         }
-        let found = Some(Boundary::WebSocketFrame);
+        let (found, skipped) = (Some(Boundary::WebSocketFrame), *skipped);
         out.emit(Event::Resynchronized {
             direction,
             found,
             skipped,
         });
         self.state = State::Frame;
-        Advance::used(from)
-    }
-
-    /// Whether enough usual frames follow one another; `None`: too few bytes to tell.
-    fn begins(&self, input: &[u8], largest: usize) -> Option<bool> {
-        let mut at = 0;
-        // Nobody knows whether a message is under way before the first frame that begins one.
-        let mut within = false;
-        for _ in 0..ENOUGH {
-            let frame = match Frame::parse(input.get(at..).unwrap_or_default()) {
-                Ok(Some(frame)) => frame,
-                Ok(None) => return None,
-                Err(_) => return Some(false),
-            };
-            let continues = frame.opcode == frame::opcode::CONTINUATION;
-            let fits = frame.is_control() || continues == within;
-            if !fits || !frame.is_usual(self.client, self.deflate, largest) {
-                return Some(false);
-            }
-            if !frame.is_control() {
-                within = !frame.fin;
-            }
-            at += frame.header + frame.length as usize;
-        }
-        Some(true)
+        Advance::used(passed)
     }
 }
 
 impl State {
     fn search(reason: Reason) -> Self {
-        Self::Search { reason, skipped: 0 }
+        Self::Search {
+            scan: ChainScan::default(),
+            reason,
+            skipped: 0,
+        }
     }
 }
