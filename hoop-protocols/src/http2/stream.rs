@@ -56,8 +56,9 @@ struct Fields {
     protocol: Field,
     status: Field,
     headers: Headers,
-    /// A name is not known, so it may be one of those above.
+    /// A name is not known that may be one of those above, as no other comes before it.
     unknown: bool,
+    regular: bool,
 }
 
 impl Streams {
@@ -209,8 +210,8 @@ impl Streams {
         if let Some(Half::Done) = self.half(direction, number) {
             return Err(Reason::NoHead);
         }
-        if fields.says().is_none() && !fields.unknown {
-            // The trailers of a message whose head was not seen.
+        if fields.says().is_none() && (!fields.unknown || block.end_stream) {
+            // The trailers, for all that is known, of a message whose head was not seen.
             return Err(Reason::NoHead);
         }
         let known = self.open.contains_key(&number);
@@ -366,7 +367,8 @@ impl Fields {
             Some(b":protocol") => &mut self.protocol,
             Some(b":status") => &mut self.status,
             _ => {
-                self.unknown |= name.is_none();
+                self.regular |= name.is_some();
+                self.unknown |= !self.regular;
                 return self.headers.push(name, value, limit);
             }
         };
