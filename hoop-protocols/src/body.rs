@@ -214,7 +214,7 @@ fn tell(
     let limit = out.limits.sse_event;
     if let Some(sse) = sse {
         sse.push(bytes, limit, &mut |event| {
-            out.emit(Event::Sse { stream, event })
+            out.emit(Event::Sse { stream, event });
         });
     }
 }

@@ -80,7 +80,7 @@ struct Flow {
 
 #[derive(Debug)]
 enum Speaks {
-    Unknown(Detect),
+    Unknown(Box<Detect>),
     Http1(Box<Http1>),
     Http2(Box<Http2>),
     WebSocket(Box<WebSocket>),
@@ -95,7 +95,7 @@ impl Connection {
             memory: Memory::new(limits.decoder_memory),
             tallies: Both::default(),
             flows: Both::new(|_| Flow::default()),
-            speaks: Speaks::Unknown(Detect::default()),
+            speaks: Speaks::Unknown(Box::default()),
         }
     }
 
@@ -194,7 +194,7 @@ impl Connection {
             }
         }
         self.flows = Both::new(|_| Flow::default());
-        self.speaks = Speaks::Unknown(Detect::default());
+        self.speaks = Speaks::Unknown(Box::default());
     }
 
     /// What is held back will not be read any more.
@@ -255,7 +255,7 @@ impl Connection {
             };
             used += step.used;
             let changed = step.next.is_some();
-            if let Some(next) = step.next {
+            if let Some(next) = &step.next {
                 self.change(next, sink);
             }
             if changed || step.wake {
@@ -278,36 +278,40 @@ impl Connection {
         }
     }
 
-    fn change(&mut self, next: Next, sink: &mut dyn FnMut(Event<'_>)) {
-        let role = |client: Direction| match client {
+    fn change(&mut self, next: &Next, sink: &mut dyn FnMut(Event<'_>)) {
+        let role_of = |client: Direction| match client {
             Direction::Sent => Role::Client,
             Direction::Received => Role::Server,
         };
         let (speaks, protocol, role) = match next {
-            Next::Http1 { role, searching } => (
-                Speaks::Http1(Box::new(Http1::new(&searching))),
-                Protocol::Http1,
-                Some(role),
-            ),
-            Next::Http2 { client, searching } => (
-                Speaks::Http2(Box::new(Http2::new(client, &searching, &self.limits))),
-                Protocol::Http2,
-                client.map(role),
-            ),
+            Next::Http1 { role, searching } => {
+                let http1 = Http1::new(searching);
+                (Speaks::Http1(Box::new(http1)), Protocol::Http1, Some(*role))
+            }
+            Next::Http2 { client, searching } => {
+                let http2 = Http2::new(*client, searching, &self.limits);
+                (
+                    Speaks::Http2(Box::new(http2)),
+                    Protocol::Http2,
+                    client.map(role_of),
+                )
+            }
             Next::WebSocket {
                 stream,
                 client,
                 extension,
                 searching,
-            } => (
-                Speaks::WebSocket(Box::new(WebSocket::new(
-                    stream, client, extension, &searching,
-                ))),
-                Protocol::WebSocket,
-                Some(role(client)),
-            ),
+            } => {
+                let websocket = WebSocket::new(*stream, *client, *extension, searching);
+                let role = Some(role_of(*client));
+                (
+                    Speaks::WebSocket(Box::new(websocket)),
+                    Protocol::WebSocket,
+                    role,
+                )
+            }
             Next::Tunnel { searching } => {
-                self.speaks = Speaks::Unknown(Detect::new(&searching));
+                self.speaks = Speaks::Unknown(Box::new(Detect::new(searching)));
                 return;
             }
         };

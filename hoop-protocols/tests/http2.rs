@@ -183,7 +183,7 @@ fn joins_a_real_connection_at_any_byte() {
             assert!(whole.contains(line), "{start}: {line}\n{:#?}", log.lines);
             found += 1;
         }
-        assert!(found > 10, "{start}: {:#?}", log.lines);
+        assert!(found > 4, "{start}: {:#?}", log.lines);
     }
 }
 

@@ -126,7 +126,7 @@ fn takes_compression_off() {
         Limits::default(),
     );
     let hello = "websocket 0 Received Text true Hello".to_string();
-    let mut expected = vec![hello; 8];
+    let mut expected = vec![hello; 7];
     expected.insert(2, "websocket 0 Received Ping true ".into());
     assert_eq!(lines, expected);
 }

@@ -28,6 +28,8 @@ enum Format {
     Unsure(Option<u8>),
     /// One stream.
     Single,
+    /// DEFLATE alone, in which another stream may follow the end of one.
+    Raw,
 }
 
 /// Window, tables, and what is decoded at a time.
@@ -46,7 +48,7 @@ impl Inflate {
     }
 
     pub fn raw(memory: &Memory) -> Result<Self, Reason> {
-        Self::new(Decompress::new(false), Format::Single, memory)
+        Self::new(Decompress::new(false), Format::Raw, memory)
     }
 
     fn new(inner: Decompress, format: Format, memory: &Memory) -> Result<Self, Reason> {
@@ -112,6 +114,8 @@ impl Inflate {
                         self.ended = false;
                         self.begun = false;
                     }
+                    // What refers to bytes before the end is refused from here on.
+                    (Format::Raw, _) => self.reset_raw(),
                     _ => return Err(Reason::BrokenCoding),
                 }
             }

@@ -32,6 +32,12 @@ pub(crate) struct Decoder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
+/// A name or a value; `None` if it is unknown.
+type Part<'a> = Option<&'a [u8]>;
+
+/// Takes a field: its name and its value.
+type Take<'a> = dyn FnMut(Part<'_>, Part<'_>) + 'a;
+
 #[derive(Debug)]
 struct Entry {
     name: Option<Box<[u8]>>,
@@ -66,12 +72,8 @@ impl Decoder {
         self.complete = false;
     }
 
-    /// Decodes a whole block, field by field. `None` is a part that is unknown.
-    pub fn decode(
-        &mut self,
-        block: &[u8],
-        field: &mut dyn FnMut(Option<&[u8]>, Option<&[u8]>),
-    ) -> Result<(), Malformed> {
+    /// Decodes a whole block, field by field.
+    pub fn decode(&mut self, block: &[u8], field: &mut Take<'_>) -> Result<(), Malformed> {
         let result = self.fields(block, field);
         if result.is_err() {
             self.lose();
@@ -79,11 +81,7 @@ impl Decoder {
         result
     }
 
-    fn fields(
-        &mut self,
-        mut block: &[u8],
-        field: &mut dyn FnMut(Option<&[u8]>, Option<&[u8]>),
-    ) -> Result<(), Malformed> {
+    fn fields(&mut self, mut block: &[u8], field: &mut Take<'_>) -> Result<(), Malformed> {
         while let Some(&first) = block.first() {
             match first {
                 0x80.. => {
@@ -107,7 +105,7 @@ impl Decoder {
         block: &mut &[u8],
         prefix: u32,
         keep: bool,
-        field: &mut dyn FnMut(Option<&[u8]>, Option<&[u8]>),
+        field: &mut Take<'_>,
     ) -> Result<(), Malformed> {
         let index = integer(block, prefix)?;
         let mut name = std::mem::take(&mut self.name);
@@ -138,7 +136,7 @@ impl Decoder {
     }
 
     /// The name and the value of an index.
-    fn entry(&self, index: usize) -> Result<(Option<&[u8]>, Option<&[u8]>), Malformed> {
+    fn entry(&self, index: usize) -> Result<(Part<'_>, Part<'_>), Malformed> {
         let place = index.checked_sub(1).ok_or(Malformed)?;
         if let Some((name, value)) = STATIC.get(place) {
             return Ok((Some(name.as_bytes()), Some(value.as_bytes())));

@@ -258,7 +258,7 @@ impl Http1 {
             direction,
             stream,
             &head.headers,
-            framing,
+            &framing,
             out,
         );
         Some(Advance::used(0))
@@ -275,10 +275,8 @@ impl Http1 {
         let asked = self.pending.front().copied();
         let stream = asked.map_or(self.next, |asked| asked.stream);
         let interim = matches!(head.status, Some(100..=199)) && head.status != Some(101);
-        if !interim {
-            if self.pending.pop_front().is_none() {
-                self.next += 1;
-            }
+        if !interim && self.pending.pop_front().is_none() {
+            self.next += 1;
         }
         if interim || head.status == Some(101) {
             out.emit(Event::Interim {
@@ -309,7 +307,7 @@ impl Http1 {
             direction,
             stream,
             &head.headers,
-            framing,
+            &framing,
             out,
         );
         let wake = self.release(direction.reverse());
@@ -376,11 +374,11 @@ impl Http1 {
         direction: Direction,
         stream: u64,
         headers: &Headers,
-        framing: Framing,
+        framing: &Framing,
         out: &mut Out<'_>,
     ) {
         let none = Vec::new();
-        let (codings, left) = match &framing {
+        let (codings, left) = match framing {
             Framing::Length(length) => (&none, Some(Left::Length(*length))),
             Framing::Chunked(codings) => {
                 (codings, Some(Left::Chunked(Chunked::Size { scanned: 0 })))

@@ -129,7 +129,7 @@ impl Frame {
     }
 }
 
-/// SETTINGS_MAX_FRAME_SIZE, RFC 9113 section 6.5.2, if the payload has it.
+/// `SETTINGS_MAX_FRAME_SIZE`, RFC 9113 section 6.5.2, if the payload has it.
 pub(super) fn max_frame_size(settings: &[u8]) -> Option<usize> {
     const MAX_FRAME_SIZE: [u8; 2] = [0, 5];
     let (settings, _) = settings.as_chunks::<6>();

@@ -23,7 +23,7 @@ pub(super) struct Streams {
 #[derive(Debug)]
 pub(super) struct Block {
     stream: u32,
-    /// The stream that PUSH_PROMISE opens.
+    /// The stream that `PUSH_PROMISE` opens.
     promised: Option<u32>,
     end_stream: bool,
     bytes: Vec<u8>,
@@ -84,7 +84,7 @@ impl Streams {
         let mut fields = Fields::default();
         let limit = out.limits.header_list;
         let decoded = hpack.decode(&block.bytes, &mut |name, value| {
-            fields.take(name, value, limit)
+            fields.take(name, value, limit);
         });
         let told = match decoded {
             Ok(()) => self.head(direction, &block, fields, out),
@@ -274,10 +274,11 @@ impl Streams {
 
     /// The stream of this number, new perhaps; then the oldest may have to go.
     fn stream(&mut self, number: u32, out: &mut Out<'_>) -> &mut Stream {
-        if self.open.len() >= out.limits.streams.max(1) && !self.open.contains_key(&number) {
-            if let Some((_, oldest)) = self.open.pop_first() {
-                oldest.end(EndReason::Evicted, out);
-            }
+        if self.open.len() >= out.limits.streams.max(1)
+            && !self.open.contains_key(&number)
+            && let Some((_, oldest)) = self.open.pop_first()
+        {
+            oldest.end(EndReason::Evicted, out);
         }
         self.open.entry(number).or_default()
     }
@@ -318,7 +319,7 @@ impl Half {
 }
 
 impl Block {
-    /// Of HEADERS or PUSH_PROMISE; `start` are its fields before the block.
+    /// Of HEADERS or `PUSH_PROMISE`; `start` are its fields before the block.
     pub fn new(frame: &Frame, start: &[u8]) -> Self {
         let padding = usize::from(frame.is_padded());
         let promise = frame.kind == kind::PUSH_PROMISE;

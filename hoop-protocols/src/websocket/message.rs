@@ -202,7 +202,11 @@ impl Assembly {
 
     fn finish(&mut self, mut message: Message, out: &mut Out<'_>) {
         let (direction, stream) = (self.direction, self.stream);
-        if let Some(Packed { failed: None, wire }) = message.packed {
+        if let Some(Packed {
+            failed: None | Some(Reason::TooLong),
+            wire,
+        }) = message.packed
+        {
             let ended = self.inflate.as_ref().is_some_and(Inflate::ended);
             if wire > 0 && !ended {
                 let limit = out.limits.websocket_message;
@@ -222,10 +226,10 @@ impl Assembly {
             let broken = packed
                 .failed
                 .is_some_and(|reason| reason != Reason::TooLong);
-            if let Some(inflate) = &mut self.inflate {
-                if broken || !self.takeover || inflate.ended() {
-                    inflate.reset_raw();
-                }
+            if let Some(inflate) = &mut self.inflate
+                && (broken || !self.takeover || inflate.ended())
+            {
+                inflate.reset_raw();
             }
         }
         let (opcode, payload, complete) = (message.opcode, &message.payload, !message.cut);

@@ -192,10 +192,10 @@ impl Side {
         let whole = usize::try_from(frame.length)
             .ok()
             .and_then(|length| rest.get(..length));
-        if let Some(payload) = whole {
-            if self.message.whole(&frame, payload, out) {
-                return Advance::used(frame.header + payload.len());
-            }
+        if let Some(payload) = whole
+            && self.message.whole(&frame, payload, out)
+        {
+            return Advance::used(frame.header + payload.len());
         }
         self.state = State::Payload {
             frame,

@@ -1,9 +1,5 @@
 //! Conversations, cut in any way, and what is told of them as lines of text.
 
-#![expect(
-    clippy::allow_attributes,
-    reason = "not every test file uses all of this"
-)]
 #![allow(dead_code, reason = "not every test file uses all of this")]
 
 use std::fmt::Write as _;
