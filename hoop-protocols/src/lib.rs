@@ -23,6 +23,9 @@
 //! assert_eq!(seen, ["GET /v1/models"]);
 //! ```
 
+pub mod genai;
+pub mod mcp;
+
 mod body;
 mod buffer;
 mod chain;
