@@ -23,6 +23,8 @@
 //! assert_eq!(seen, ["GET /v1/models"]);
 //! ```
 
+pub mod genai;
+
 mod connection;
 mod headers;
 mod limits;
