@@ -24,6 +24,7 @@
 //! ```
 
 pub mod genai;
+pub mod mcp;
 
 mod connection;
 mod headers;

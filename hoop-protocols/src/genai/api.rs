@@ -210,19 +210,19 @@ fn by_host(authority: &str, path: &str) -> Option<&'static str> {
 
 /// The model or deployment in the address.
 fn model(kind: Kind, path: &str, query: &str) -> Option<String> {
-    let segments = path.split('/');
+    let mut segments = path.split('/');
     let named = match kind {
-        Kind::GeminiGenerateContent | Kind::GeminiEmbeddings | Kind::AnthropicMessages => {
-            segments.last()?.rsplit_once(':').map(|(model, _)| model)
-        }
+        Kind::GeminiGenerateContent | Kind::GeminiEmbeddings | Kind::AnthropicMessages => segments
+            .next_back()?
+            .rsplit_once(':')
+            .map(|(model, _)| model),
         Kind::OpenAiRealtime => query.split('&').find_map(|pair| {
             pair.strip_prefix("model=")
                 .or_else(|| pair.strip_prefix("deployment="))
         }),
-        _ => {
-            let mut segments = segments.skip_while(|segment| *segment != "deployments");
-            segments.nth(1)
-        }
+        _ => segments
+            .skip_while(|segment| *segment != "deployments")
+            .nth(1),
     };
     named.filter(|model| !model.is_empty()).map(str::to_owned)
 }

@@ -18,7 +18,7 @@ impl Call {
     /// results of tools that are JSON objects or arrays are told as such, unless one of their
     /// objects has a key twice: then as the text that they are, so that both are seen.
     pub fn attributes(&self) -> impl Iterator<Item = (&'static str, Value)> + use<> {
-        let mut out = Attributes(Vec::new());
+        let mut out = Attributes::default();
         out.put("gen_ai.operation.name", Some(self.kind.operation()));
         out.put("gen_ai.provider.name", Some(self.provider));
         out.put("openai.api.type", openai_api(self.kind));
@@ -30,7 +30,7 @@ impl Call {
             .map(|issue: &Issue| issue.as_str())
             .collect();
         out.put("hoop.gen_ai.issues", (!issues.is_empty()).then_some(issues));
-        out.0.into_iter()
+        out.into_iter()
     }
 
     fn request_attributes(&self, out: &mut Attributes) {
@@ -141,14 +141,25 @@ impl Call {
     }
 }
 
-struct Attributes(Vec<(&'static str, Value)>);
+/// Attributes as they are put together.
+#[derive(Debug, Default)]
+pub(crate) struct Attributes(Vec<(&'static str, Value)>);
 
 impl Attributes {
-    fn put<T: Into<Value>>(&mut self, name: &'static str, value: Option<T>) {
+    pub(crate) fn into_iter(self) -> impl Iterator<Item = (&'static str, Value)> + use<> {
+        self.0.into_iter()
+    }
+
+    pub(crate) fn put<T: Into<Value>>(&mut self, name: &'static str, value: Option<T>) {
         self.0.extend(value.map(|value| (name, value.into())));
     }
 
-    fn list<T>(&mut self, name: &'static str, items: &[T], one: impl FnMut(&T) -> Value) {
+    pub(crate) fn list<T>(
+        &mut self,
+        name: &'static str,
+        items: &[T],
+        one: impl FnMut(&T) -> Value,
+    ) {
         if !items.is_empty() {
             self.0.push((name, items.iter().map(one).collect()));
         }
@@ -207,7 +218,7 @@ fn object(message: &Message) -> Map<String, Value> {
     out
 }
 
-fn part(part: &Part) -> Value {
+pub(crate) fn part(part: &Part) -> Value {
     match part {
         Part::Text(text) => json!({"type": "text", "content": text}),
         Part::Reasoning(text) => json!({"type": "reasoning", "content": text}),
@@ -285,7 +296,7 @@ fn tool_result(result: &ToolResult) -> Value {
     out
 }
 
-fn definition(tool: &ToolDefinition) -> Value {
+pub(crate) fn definition(tool: &ToolDefinition) -> Value {
     let ToolDefinition {
         kind,
         name,

@@ -53,6 +53,23 @@ impl Lines {
         std::mem::take(&mut self.truncated)
     }
 
+    /// Whether nothing of a line is kept.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.partial.is_empty() && !self.passing
+    }
+
+    /// Forgets what is kept of a line.
+    pub(crate) fn clear(&mut self) {
+        self.partial = Vec::new();
+        self.passing = false;
+    }
+
+    /// Passes over the rest of the line, and forgets its start.
+    pub(crate) fn pass(&mut self) {
+        self.partial.clear();
+        self.passing = true;
+    }
+
     fn add(&mut self, piece: &[u8]) {
         if self.passing {
             return;

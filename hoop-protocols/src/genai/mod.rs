@@ -12,7 +12,7 @@
 
 mod anthropic;
 mod api;
-mod attributes;
+pub(crate) mod attributes;
 mod call;
 mod exchange;
 mod gemini;
@@ -23,8 +23,8 @@ mod openai_chat;
 mod openai_items;
 mod openai_responses;
 mod output;
-mod parts;
-mod texts;
+pub(crate) mod parts;
+pub(crate) mod texts;
 mod websocket;
 
 pub use api::{Api, Kind, recognise};
@@ -33,4 +33,5 @@ pub use call::{
     ToolDefinition, ToolResult, Usage,
 };
 pub use exchange::{Exchange, Limits};
+pub(crate) use output::note;
 pub use websocket::WebSocket;

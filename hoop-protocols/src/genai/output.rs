@@ -244,7 +244,7 @@ impl Part {
 }
 
 /// Issues of the notes of a document; `malformed` is the one for what cannot be read.
-pub(super) fn note(issues: &mut BTreeSet<Issue>, notes: Notes, malformed: Issue) {
+pub(crate) fn note(issues: &mut BTreeSet<Issue>, notes: Notes, malformed: Issue) {
     let found = [
         (notes.cut || notes.malformed, malformed),
         (notes.skipped, Issue::Skipped),

@@ -23,7 +23,7 @@ impl Call {
     }
 }
 
-type Visit<'a> = &'a mut dyn FnMut(&mut String, &str);
+pub(crate) type Visit<'a> = &'a mut dyn FnMut(&mut String, &str);
 
 impl Request {
     fn visit(&mut self, f: Visit<'_>) {
@@ -112,7 +112,7 @@ impl Message {
 }
 
 impl Part {
-    fn visit(&mut self, within: &str, f: Visit<'_>) {
+    pub(crate) fn visit(&mut self, within: &str, f: Visit<'_>) {
         let field = |name: &str| format!("{within}.{name}");
         match self {
             Self::Text(text) => f(text, &field("text")),
@@ -189,7 +189,7 @@ impl ToolResult {
 }
 
 impl ToolDefinition {
-    fn visit(&mut self, f: Visit<'_>) {
+    pub(crate) fn visit(&mut self, f: Visit<'_>) {
         let Self {
             kind,
             name,
