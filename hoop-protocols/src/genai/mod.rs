@@ -15,6 +15,8 @@ mod api;
 pub(crate) mod attributes;
 mod call;
 mod exchange;
+#[cfg(feature = "fuzzing")]
+mod fuzzing;
 mod gemini;
 pub(crate) mod json;
 pub(crate) mod lines;
@@ -24,6 +26,8 @@ mod openai_items;
 mod openai_responses;
 mod output;
 pub(crate) mod parts;
+#[cfg(test)]
+mod tests;
 pub(crate) mod texts;
 mod websocket;
 
@@ -33,5 +37,7 @@ pub use call::{
     ToolDefinition, ToolResult, Usage,
 };
 pub use exchange::{Exchange, Limits};
+#[cfg(feature = "fuzzing")]
+pub use fuzzing::fuzz;
 pub(crate) use output::note;
 pub use websocket::WebSocket;

@@ -168,14 +168,19 @@ impl Output {
 
     /// More text of a part, which is begun if it is not there.
     pub(super) fn append(&mut self, place: Place, text: &str, begin: impl FnOnce() -> Part) {
+        if text.is_empty() {
+            return;
+        }
         if !self.parts.contains_key(&place) {
-            if text.is_empty() {
-                return;
-            }
             self.put(place, begin());
         }
         let kept = cut(text, self.left);
-        if let Some(whole) = self.parts.get_mut(&place).and_then(Part::text_mut) {
+        let part = self.parts.get_mut(&place);
+        let whole = part.and_then(|part| match part {
+            Part::Blob { transcript, .. } => Some(transcript.get_or_insert_default()),
+            part => part.text_mut(),
+        });
+        if let Some(whole) = whole {
             whole.push_str(kept);
             self.left -= kept.len();
             if kept.len() < text.len() {
@@ -235,7 +240,7 @@ impl Part {
             Self::ToolResult(result) | Self::ServerToolResult { result, .. } => {
                 Some(&mut result.content)
             }
-            Self::Blob { transcript, .. } => Some(transcript.get_or_insert_default()),
+            Self::Blob { transcript, .. } => transcript.as_mut(),
             Self::Uri { uri, .. } => Some(uri),
             Self::Other { content, .. } => Some(content),
             Self::File { .. } => None,

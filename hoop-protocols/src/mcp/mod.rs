@@ -7,12 +7,18 @@
 
 mod attributes;
 mod call;
+#[cfg(feature = "fuzzing")]
+mod fuzzing;
 mod http;
 mod jsonrpc;
 mod session;
 mod stdio;
+#[cfg(test)]
+mod tests;
 
 pub use call::{Call, Implementation, Outcome, RpcError, Side, Transport};
+#[cfg(feature = "fuzzing")]
+pub use fuzzing::fuzz;
 pub use http::{Exchange, Http, HttpRequest};
 pub use session::Limits;
 pub use stdio::Stdio;

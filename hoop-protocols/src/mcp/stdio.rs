@@ -64,20 +64,24 @@ impl Stdio {
             Side::Client => client,
             Side::Server => server,
         };
+        let ends_line = bytes.ends_with(b"\n");
         let bytes = match *verdict {
             Verdict::Open if lines.is_empty() => bytes.trim_ascii_start(),
             Verdict::Other { line } => next_line(line, bytes),
             Verdict::Open | Verdict::Mcp => bytes,
         };
-        let Some(first) = bytes.first() else { return };
+        let Some(first) = bytes.first() else {
+            if let Verdict::Other { line } = verdict {
+                *line |= ends_line;
+            }
+            return;
+        };
         let hopeless = *verdict == Verdict::Open
             && lines.is_empty()
             && !trusted
             && !matches!(first, b'{' | b'[');
         if hopeless || (matches!(verdict, Verdict::Other { .. }) && !trusted) {
-            *verdict = Verdict::Other {
-                line: bytes.ends_with(b"\n"),
-            };
+            *verdict = Verdict::Other { line: ends_line };
             return;
         }
         if matches!(verdict, Verdict::Other { .. }) {
@@ -88,7 +92,7 @@ impl Stdio {
         });
         match verdict {
             Verdict::Other { line } => {
-                *line = bytes.ends_with(b"\n");
+                *line = ends_line;
                 lines.clear();
             }
             Verdict::Mcp if lines.take_truncated() => session.note(truncated(from)),
