@@ -13,7 +13,6 @@ pub(super) fn is_request(json: &Json) -> bool {
 
 pub(super) fn request(json: &Json, request: &mut Request) {
     openai_chat::settings(json, request);
-    request.conversation_id = json.get("container").string();
     request.instructions = blocks(json.get("system"));
     let servers = json.get("mcp_servers").items().iter().map(|server| {
         let mut tool = parts::definition(server);
@@ -79,7 +78,6 @@ pub(super) fn event(json: &Json, output: &mut Output) {
         Some("message_delta") => {
             output.set_usage(usage(json.get("usage"), output.response.usage));
             output.set_finish(0, json.get("delta").get("stop_reason"));
-            container(json.get("delta"), output);
         }
         Some("message_stop") => output.finished = true,
         Some("error") => output.set_error(json.get("error")),
@@ -95,13 +93,6 @@ fn head(json: &Json, output: &mut Output) {
     output.set_role(0, json.get("role"));
     output.set_usage(usage(json.get("usage"), output.response.usage));
     output.set_error(json.get("error"));
-    container(json, output);
-}
-
-fn container(json: &Json, output: &mut Output) {
-    if let Some(id) = parts::name(json.get("container").get("id")) {
-        output.response.conversation_id = Some(id);
-    }
 }
 
 fn delta(index: u64, json: &Json, output: &mut Output) {

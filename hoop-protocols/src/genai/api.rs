@@ -91,7 +91,7 @@ pub fn recognise(
     content_type: Option<&str>,
 ) -> Option<Api> {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    let path = path.trim_end_matches('/');
+    let path = &normal(path);
     let kind = match method {
         "POST" if content_type.is_none_or(may_be_json) => by_path(path)?,
         "GET" | "CONNECT" => by_websocket_path(path)?,
@@ -227,18 +227,35 @@ fn model(kind: Kind, path: &str, query: &str) -> Option<String> {
     named.filter(|model| !model.is_empty()).map(str::to_owned)
 }
 
-/// Whether a body of this content type may be JSON. Text is what scripts forget to change.
+/// A path as servers take it before they compare it: percent-encoding undone (RFC 3986 section
+/// 2.1), empty segments left out.
+fn normal(path: &str) -> String {
+    let hex = |digit: u8| char::from(digit).to_digit(16);
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        let encoded = match *after {
+            [high, low, ..] if byte == b'%' => hex(high).zip(hex(low)),
+            _ => None,
+        };
+        if let Some((high, low)) = encoded {
+            rest = &after[2..];
+            bytes.push((high * 16 + low) as u8);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    let decoded = String::from_utf8_lossy(&bytes);
+    let segments = decoded.split('/').filter(|segment| !segment.is_empty());
+    segments.fold(String::new(), |path, segment| path + "/" + segment)
+}
+
+/// Whether a body of this content type may be JSON. Many servers do not look at it, and the shape of
+/// the body decides; a form with parts is never JSON.
 fn may_be_json(content_type: &str) -> bool {
-    let essence = content_type
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
-    essence.is_empty()
-        || essence == "application/json"
-        || essence.ends_with("+json")
-        || essence.starts_with("text/")
-        || essence == "application/octet-stream"
-        || essence == "application/x-www-form-urlencoded"
+    !content_type
+        .trim_start()
+        .to_ascii_lowercase()
+        .starts_with("multipart/")
 }

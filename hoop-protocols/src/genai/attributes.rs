@@ -106,17 +106,20 @@ impl Call {
             self.output(choice)
         });
         out.put("hoop.gen_ai.response.streamed", Some(response.streamed));
-        if let Some(error) = &response.error {
-            let status = response.http_status.filter(|status| *status >= 400);
-            let status = status.map(|status| status.to_string());
-            let kind = error
-                .kind
-                .clone()
-                .or(status)
-                .unwrap_or_else(|| "_OTHER".to_owned());
-            out.put("error.type", Some(kind));
-            out.put("error.message", error.message.as_deref());
+        let status = response.http_status.filter(|status| *status >= 400);
+        let error = response.error.as_ref();
+        if error.is_some() || status.is_some() {
+            let kind = error.and_then(|error| error.kind.clone());
+            let kind = kind.or_else(|| status.map(|status| status.to_string()));
+            out.put(
+                "error.type",
+                Some(kind.unwrap_or_else(|| "_OTHER".to_owned())),
+            );
         }
+        out.put(
+            "error.message",
+            error.and_then(|error| error.message.as_deref()),
+        );
     }
 
     fn output(&self, choice: &Choice) -> Value {

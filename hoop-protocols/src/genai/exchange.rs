@@ -192,9 +192,9 @@ impl Exchange {
         let response = &self.output.response;
         let ended = if response.streamed {
             // The framing does not tell whether a stream said all that it had to say.
-            self.output.finished || kind.operation() == "embeddings"
+            self.output.is_finished() || kind.operation() == "embeddings"
         } else {
-            self.output.finished || self.output.shaped || response.http_status.is_some()
+            self.output.is_finished() || self.output.shaped || response.http_status.is_some()
         };
         if !complete || !ended {
             self.issues.insert(Issue::Incomplete);
@@ -243,13 +243,24 @@ impl Exchange {
         }
         notes.cut &= !truncated;
         self.output.note(notes);
-        if kind == Kind::GeminiGenerateContent && json.is_array() {
-            self.output.response.streamed = true;
+        if json.is_array() {
+            // A stream without `alt=sse`; Google tells errors so even where another's interface is
+            // spoken.
+            self.output.response.streamed = kind == Kind::GeminiGenerateContent;
             for chunk in json.items() {
                 read_response(kind, chunk, &mut self.output);
             }
         } else {
             read_response(kind, &json, &mut self.output);
+        }
+        let failed = self
+            .output
+            .response
+            .http_status
+            .is_some_and(|status| status >= 400);
+        if failed && self.output.response.error.is_none() {
+            // Not in the interface's own shape: a gateway's, or a server's framework.
+            self.output.set_error(&json);
         }
     }
 }

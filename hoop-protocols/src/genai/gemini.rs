@@ -90,32 +90,46 @@ fn content(json: &Json) -> Vec<Part> {
     }
     let parts = json.get("parts");
     match parts {
-        Json::Null if json.is_array() => json.items().iter().map(part).collect(),
+        Json::Null if json.is_array() => json.items().iter().flat_map(part).collect(),
         Json::Null => Vec::new(),
-        Json::Array(items) => items.iter().map(part).collect(),
-        one => vec![part(one)],
+        Json::Array(items) => items.iter().flat_map(part).collect(),
+        one => part(one),
     }
 }
 
-fn part(json: &Json) -> Part {
+/// One part; more if members are together that should not be, so that none hides another.
+fn part(json: &Json) -> Vec<Part> {
     if let Some(text) = json.str() {
-        return Part::Text(text.to_owned());
+        return vec![Part::Text(text.to_owned())];
     }
+    let mut parts = Vec::new();
     if let Some(text) = json.get("text").text() {
         let thought = json.get("thought").bool() == Some(true);
-        return if thought {
+        parts.push(if thought {
             Part::Reasoning(text)
         } else {
             Part::Text(text)
-        };
+        });
     }
-    let Some((kind, value)) = json.members().iter().find(|(_, value)| value.is_object()) else {
-        return parts::other("unknown", json);
-    };
+    parts.extend(
+        json.members()
+            .iter()
+            .filter_map(|(kind, value)| member(kind, value)),
+    );
+    if parts.is_empty() {
+        let members = json.members().iter();
+        let kind = members
+            .map(|(kind, _)| kind.as_str())
+            .find(|kind| !kind.starts_with("thought"));
+        parts.push(parts::other(kind.unwrap_or_default(), json));
+    }
+    parts
+}
+
+fn member(kind: &str, value: &Json) -> Option<Part> {
     let mime = || value.any(&["mimeType", "mime_type"]).text();
-    let modality = || mime().map_or("document", |mime| parts::modality_of(&mime, "document"));
     let text = |key: &str| value.get(key).text();
-    match kind.as_str() {
+    Some(match kind {
         "inlineData" | "inline_data" => parts::blob(
             "document",
             mime(),
@@ -126,7 +140,8 @@ fn part(json: &Json) -> Part {
                 .any(&["fileUri", "file_uri"])
                 .text()
                 .unwrap_or_default();
-            parts::media(modality(), mime(), &uri)
+            let modality = mime().map_or("document", |mime| parts::modality_of(&mime, "document"));
+            parts::media(modality, mime(), &uri)
         }
         "functionCall" | "function_call" => Part::ToolCall(ToolCall {
             id: text("id"),
@@ -140,7 +155,7 @@ fn part(json: &Json) -> Part {
             is_error: None,
         }),
         "executableCode" | "executable_code" => Part::ServerToolCall {
-            kind: kind.clone(),
+            kind: kind.to_owned(),
             call: ToolCall {
                 id: text("id"),
                 name: "code_execution".to_owned(),
@@ -148,7 +163,7 @@ fn part(json: &Json) -> Part {
             },
         },
         "codeExecutionResult" | "code_execution_result" => Part::ServerToolResult {
-            kind: kind.clone(),
+            kind: kind.to_owned(),
             result: ToolResult {
                 id: text("id"),
                 name: None,
@@ -156,8 +171,8 @@ fn part(json: &Json) -> Part {
                 is_error: text("outcome").map(|outcome| outcome != "OUTCOME_OK"),
             },
         },
-        _ => parts::other(kind, json),
-    }
+        _ => return None,
+    })
 }
 
 /// An entry of `tools`: functions, or tools of Google's by their names.

@@ -65,6 +65,12 @@ pub(super) fn chat_request(json: &Json, request: &mut Request) {
 pub(super) fn completions_request(json: &Json, request: &mut Request) {
     settings(json, request);
     let prompt = json.get("prompt");
+    let tokens =
+        !prompt.items().is_empty() && prompt.items().iter().all(|item| item.u64().is_some());
+    if tokens {
+        let parts = vec![parts::other("tokens", prompt)];
+        return request.messages.push(user(parts));
+    }
     let prompts = match prompt {
         Json::Array(items) if items.iter().all(|item| item.str().is_some()) => items.as_slice(),
         one => std::slice::from_ref(one),
@@ -311,13 +317,17 @@ fn tool_call(choice: u64, json: &Json, output: &mut Output) {
         (None, last) => last.map_or(CALLS, |last| last.saturating_add(1)),
     };
     let place = (choice, item, 0);
-    if let Some(Part::ToolCall(call)) = output.part(place) {
-        if call.id.is_none() {
-            call.id = told.id;
-        }
-        // Told whole at first; whoever tells it in pieces has clients that join them.
-        if call.name != told.name && call.name.len() + told.name.len() < 1024 {
-            call.name.push_str(&told.name);
+    if matches!(output.part(place), Some(Part::ToolCall(_))) {
+        let labels = told.name.len() + told.id.as_ref().map_or(0, String::len);
+        if labels > 0
+            && output.charge(labels)
+            && let Some(Part::ToolCall(call)) = output.part(place)
+        {
+            call.id = call.id.take().or(told.id);
+            // Told whole at first; whoever tells it in pieces has clients that join them.
+            if call.name != told.name {
+                call.name.push_str(&told.name);
+            }
         }
         output.append(place, &told.arguments, || {
             Part::ToolCall(ToolCall::default())

@@ -20,7 +20,7 @@ pub(super) struct Output {
     pub issues: BTreeSet<Issue>,
     /// Something of the interface's shape was there.
     pub shaped: bool,
-    /// It said itself that it is finished.
+    /// It said itself that all of it was told.
     pub finished: bool,
     choices: BTreeMap<u64, Choice>,
     parts: BTreeMap<Place, Part>,
@@ -56,12 +56,14 @@ impl Output {
         response.choices = choices.into_values().collect();
         for Choice {
             message: Message { role, .. },
-            ..
+            finish_reason,
         } in &mut response.choices
         {
             if role.is_empty() {
                 "assistant".clone_into(role);
             }
+            // Begun, and then there was no room for it.
+            finish_reason.take_if(|reason| reason.is_empty());
         }
         (response, issues)
     }
@@ -76,23 +78,14 @@ impl Output {
 
     /// The role of a choice, if it is told.
     pub(super) fn set_role(&mut self, choice: u64, json: &Json) {
-        let Some(role) = parts::name(json) else {
-            return;
-        };
-        if let Some(choice) = self.choice(choice) {
-            choice.message.role = role;
-        }
+        self.set_label(choice, json, |choice| &mut choice.message.role);
     }
 
     /// Why a choice ended, if it is told.
     pub(super) fn set_finish(&mut self, choice: u64, json: &Json) {
-        let Some(reason) = parts::name(json) else {
-            return;
-        };
-        self.finished = true;
-        if let Some(choice) = self.choice(choice) {
-            choice.finish_reason = Some(reason);
-        }
+        self.set_label(choice, json, |choice| {
+            choice.finish_reason.get_or_insert_default()
+        });
     }
 
     /// An `error` member: an object with a message and a type, code or status, or just a text.
@@ -129,7 +122,7 @@ impl Output {
     /// A whole part; what stood there is replaced.
     pub(super) fn put(&mut self, place: Place, mut part: Part) {
         self.remove(place);
-        if self.choice(place.0).is_none() || !self.charge(PART) {
+        if self.choice(place.0).is_none() || !self.charge(PART + part.labels()) {
             return;
         }
         if let Some(text) = part.text_mut() {
@@ -203,6 +196,18 @@ impl Output {
             .map(|(place, part)| (*place, part))
     }
 
+    /// Whether all of it was told: it said so, or every choice has a reason to have ended.
+    pub(super) fn is_finished(&self) -> bool {
+        let mut choices = self.choices.values();
+        let ended = |choice: &Choice| {
+            choice
+                .finish_reason
+                .as_deref()
+                .is_some_and(|r| !r.is_empty())
+        };
+        self.finished || (!self.choices.is_empty() && choices.all(ended))
+    }
+
     /// What was wrong with a document of the response.
     pub(super) fn note(&mut self, notes: Notes) {
         note(&mut self.issues, notes, Issue::ResponseMalformed);
@@ -217,11 +222,30 @@ impl Output {
 
     fn remove(&mut self, place: Place) {
         if let Some(mut part) = self.parts.remove(&place) {
-            self.left += PART + part.text_mut().map_or(0, |text| text.len());
+            let text = part.text_mut().map_or(0, |text| text.len());
+            self.left += PART + part.labels() + text;
         }
     }
 
-    fn charge(&mut self, bytes: usize) -> bool {
+    fn set_label(&mut self, index: u64, json: &Json, field: fn(&mut Choice) -> &mut String) {
+        let Some(label) = parts::name(json) else {
+            return;
+        };
+        // Told with every chunk, it costs once.
+        let told = self
+            .choices
+            .get_mut(&index)
+            .is_some_and(|choice| *field(choice) == label);
+        if !told
+            && self.charge(label.len())
+            && let Some(choice) = self.choice(index)
+        {
+            *field(choice) = label;
+        }
+    }
+
+    /// Takes bytes of the budget; false if it has not so many.
+    pub(super) fn charge(&mut self, bytes: usize) -> bool {
         if self.left < bytes {
             self.issues.insert(Issue::ResponseTruncated);
             return false;
@@ -232,6 +256,23 @@ impl Output {
 }
 
 impl Part {
+    /// Bytes of its names and identifiers, that do not grow.
+    fn labels(&self) -> usize {
+        let len = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        match self {
+            Self::Text(_) | Self::Reasoning(_) | Self::Refusal(_) => 0,
+            Self::ToolCall(call) => len(&call.id) + call.name.len(),
+            Self::ServerToolCall { kind, call } => kind.len() + len(&call.id) + call.name.len(),
+            Self::ToolResult(result) => len(&result.id) + len(&result.name),
+            Self::ServerToolResult { kind, result } => {
+                kind.len() + len(&result.id) + len(&result.name)
+            }
+            Self::Blob { mime_type, .. } | Self::Uri { mime_type, .. } => len(mime_type),
+            Self::File { mime_type, id, .. } => len(mime_type) + id.len(),
+            Self::Other { kind, .. } => kind.len(),
+        }
+    }
+
     /// The text of it that grows.
     pub(super) fn text_mut(&mut self) -> Option<&mut String> {
         match self {

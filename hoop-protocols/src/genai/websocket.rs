@@ -1,7 +1,7 @@
 //! OpenAI realtime, and responses over a WebSocket: one connection, many calls (OpenAI API
 //! reference, "Realtime", "Client events" and "Server events").
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::api::{Api, Kind};
 use super::call::{Call, Issue, Message, Part, Request};
@@ -25,6 +25,8 @@ pub struct WebSocket {
     left: usize,
     /// Bytes of audio that were sent and not yet committed.
     audio: u64,
+    /// Sizes of what was committed and is not yet among the messages: its transcript may come.
+    spoken: VecDeque<u64>,
     /// What the running response was asked.
     request: Option<Request>,
     output: Output,
@@ -47,6 +49,7 @@ impl WebSocket {
             messages: Vec::new(),
             left: limits.request,
             audio: 0,
+            spoken: VecDeque::new(),
             request: None,
             output: Output::new(limits.response),
             issues: BTreeSet::new(),
@@ -84,14 +87,9 @@ impl WebSocket {
             }
             Some("input_audio_buffer.committed") => {
                 let size = std::mem::take(&mut self.audio);
-                let transcript = None;
-                let blob = Part::Blob {
-                    modality: "audio",
-                    mime_type: None,
-                    size,
-                    transcript,
-                };
-                self.say(user(vec![blob]), 64);
+                if self.fits(64) {
+                    self.spoken.push_back(size);
+                }
             }
             Some("conversation.item.input_audio_transcription.completed") => {
                 self.transcript(json.get("transcript"), text.len());
@@ -129,6 +127,8 @@ impl WebSocket {
 
     fn begin(&mut self) {
         if self.request.is_none() {
+            self.messages
+                .extend(self.spoken.drain(..).map(|size| spoken(size, None)));
             let mut request = self.session.clone();
             request.messages = std::mem::take(&mut self.messages);
             self.request = Some(request);
@@ -191,36 +191,15 @@ impl WebSocket {
         }
     }
 
-    /// What was said in the last audio that has no transcript yet.
+    /// What was said in the audio that was committed first. It may come after the response began.
     fn transcript(&mut self, json: &Json, size: usize) {
         let Some(text) = json.string() else { return };
-        if !self.fits(size) {
-            return;
-        }
-        let asked = self
-            .request
-            .iter_mut()
-            .flat_map(|request| &mut request.messages);
-        let parts = asked
-            .chain(&mut self.messages)
-            .flat_map(|message| &mut message.parts);
-        let waiting = parts.filter_map(|part| match part {
-            Part::Blob {
-                modality: "audio",
-                transcript,
-                ..
-            } if transcript.is_none() => Some(transcript),
-            _ => None,
-        });
-        if let Some(transcript) = waiting.last() {
-            *transcript = Some(text);
-        } else {
-            let blob = parts::blob("audio", None, "");
-            let mut message = user(vec![blob]);
-            if let Some(Part::Blob { transcript, .. }) = message.parts.first_mut() {
-                *transcript = Some(text);
-            }
-            self.messages.push(message);
+        if self.fits(size) {
+            let message = spoken(self.spoken.pop_front().unwrap_or(0), Some(text));
+            let request = self.request.as_mut();
+            request
+                .map_or(&mut self.messages, |request| &mut request.messages)
+                .push(message);
         }
     }
 
@@ -258,4 +237,14 @@ impl WebSocket {
             issues: all,
         })
     }
+}
+
+/// What a user said aloud.
+fn spoken(size: u64, transcript: Option<String>) -> Message {
+    user(vec![Part::Blob {
+        modality: "audio",
+        mime_type: None,
+        size,
+        transcript,
+    }])
 }

@@ -100,7 +100,8 @@ impl Http {
             value.is_some_and(|value| value.to_ascii_lowercase().contains(what))
         };
         let post = match head.method {
-            "POST" if has(head.content_type, "json") => true,
+            "POST" if head.content_type.is_none() || has(head.content_type, "json") => true,
+            "POST" if head.session_id.is_some() || has(head.accept, "text/event-stream") => true,
             "GET" if has(head.accept, "text/event-stream") => false,
             "DELETE" if head.session_id.is_some() => false,
             _ => return None,
@@ -180,6 +181,7 @@ impl Http {
             session.note(Issue::RequestTruncated);
         }
         session.document(Side::Client, &json, notes, &mut f);
+        self.trim(&mut f);
         self.tell_evicted(&mut f);
     }
 
@@ -252,6 +254,7 @@ impl Http {
         }
         self.session(exchange)
             .document(Side::Server, &json, notes, &mut f);
+        self.trim(&mut f);
     }
 
     /// Something that whoever gives the bytes knows of them: a gap, an event that was cut.
@@ -344,6 +347,26 @@ impl Http {
             && let Some((_, mut session)) = self.sessions.remove(key)
         {
             session.end(f);
+        }
+    }
+
+    /// What waits in all sessions is bounded together; the oldest session gives way.
+    fn trim(&mut self, f: &mut dyn FnMut(Call)) {
+        let cost = |sessions: &BTreeMap<Key, (u64, Session)>| {
+            sessions
+                .values()
+                .map(|(_, session)| session.cost())
+                .sum::<usize>()
+        };
+        while cost(&self.sessions) > self.limits.waiting {
+            let waiting = self
+                .sessions
+                .values_mut()
+                .filter(|(_, session)| session.cost() > 0);
+            let Some((_, oldest)) = waiting.min_by_key(|(age, _)| *age) else {
+                return;
+            };
+            oldest.trim(0, f);
         }
     }
 

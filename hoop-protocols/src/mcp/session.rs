@@ -13,8 +13,8 @@ use crate::genai::{Issue, Part};
 pub struct Limits {
     /// Bytes of one message; 8 MiB. What is longer is cut.
     pub message: usize,
-    /// Bytes of requests that wait for their responses, in one session; 8 MiB. The oldest is told
-    /// as unanswered to make room.
+    /// Bytes of requests that wait for their responses, over all sessions; 16 MiB. The oldest is
+    /// told as unanswered to make room.
     pub waiting: usize,
     /// HTTP sessions at once; 256. The oldest is ended to make room.
     pub sessions: usize,
@@ -24,7 +24,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             message: 8 << 20,
-            waiting: 8 << 20,
+            waiting: 16 << 20,
             sessions: 256,
         }
     }
@@ -32,6 +32,9 @@ impl Default for Limits {
 
 /// What a waiting request costs beside its text.
 const WAITING: usize = 1024;
+
+/// Bytes that are kept of a text that every call of a session repeats.
+const REPEATED: usize = 1024;
 
 /// A session: what is known of its ends, and the requests that wait.
 #[derive(Debug)]
@@ -193,7 +196,7 @@ impl Session {
         }
         if method == "initialize" {
             self.client = implementation(params.get("clientInfo"));
-            self.protocol_version = params.get("protocolVersion").string();
+            self.protocol_version = short(params.get("protocolVersion"));
         }
         call
     }
@@ -212,7 +215,7 @@ impl Session {
         let content = match call.method.as_deref() {
             Some("initialize") => {
                 self.server = implementation(result.get("serverInfo"));
-                let version = result.get("protocolVersion").string();
+                let version = short(result.get("protocolVersion"));
                 self.protocol_version = version.or(self.protocol_version.take());
                 call.result = Some(parts::text_without_data(result));
                 return;
@@ -264,8 +267,13 @@ impl Session {
     fn cancel(&mut self, from: Side, params: &Json) {
         let id = (from, params.get("requestId").to_json());
         let waiting = self.by_id.get(&id).and_then(|at| self.waiting.get_mut(at));
-        if let Some(waiting) = waiting {
-            waiting.call.cancelled = Some(params.get("reason").text().unwrap_or_default());
+        if let Some(waiting) = waiting
+            && waiting.call.cancelled.is_none()
+        {
+            let reason = params.get("reason").text().unwrap_or_default();
+            waiting.cost += reason.len();
+            self.cost += reason.len();
+            waiting.call.cancelled = Some(reason);
         }
     }
 
@@ -274,20 +282,33 @@ impl Session {
         if let Some(call) = self.take(call.caller, &id) {
             self.tell(call, f);
         }
-        let texts = [
-            &call.method,
-            &call.arguments,
-            &call.params,
-            &call.uri,
-            &call.tool,
-        ];
+        let Call {
+            method,
+            arguments,
+            params,
+            uri,
+            tool,
+            prompt,
+            ..
+        } = &call;
+        let texts = [method, arguments, params, uri, tool, prompt];
         let text = texts.into_iter().flatten().map(String::len).sum::<usize>();
-        let cost = WAITING + id.len() + text;
+        let cost = WAITING + 2 * id.len() + text;
         self.cost += cost;
         self.by_id.insert((call.caller, id.clone()), self.next);
         self.waiting.insert(self.next, Waiting { id, call, cost });
         self.next += 1;
-        while self.cost > self.limits.waiting {
+        self.trim(self.limits.waiting, f);
+    }
+
+    /// Bytes of what waits.
+    pub(super) fn cost(&self) -> usize {
+        self.cost
+    }
+
+    /// Tells the oldest of what waits, until no more than this many bytes do.
+    pub(super) fn trim(&mut self, bytes: usize, f: &mut dyn FnMut(Call)) {
+        while self.cost > bytes {
             let Some(call) = self.pop() else { break };
             self.tell(call, f);
         }
@@ -318,10 +339,17 @@ impl Session {
 }
 
 fn implementation(json: &Json) -> Option<Implementation> {
-    let name = json.get("name").text()?;
     Some(Implementation {
-        name,
-        version: json.get("version").text(),
+        name: short(json.get("name"))?,
+        version: short(json.get("version")),
+    })
+}
+
+/// Text that every call of the session repeats, and that is therefore short.
+fn short(json: &Json) -> Option<String> {
+    json.text().map(|mut text| {
+        text.truncate(text.floor_char_boundary(REPEATED));
+        text
     })
 }
 

@@ -10,7 +10,7 @@ use crate::genai::lines::Lines;
 /// A pipe to a process and one from it, that may carry MCP.
 ///
 /// Nothing is kept of a pipe that is none of MCP's: a direction is judged by its first line, which
-/// has to be a JSON-RPC 2.0 message, or a batch, without any fault. If one direction is MCP's, the
+/// has to be a JSON-RPC 2.0 message, or a batch. If one direction is MCP's, the
 /// other is too, and what is no message in it (programs print banners) is an [`Issue`].
 #[derive(Debug)]
 pub struct Stdio {
@@ -157,7 +157,7 @@ fn read_line(
     }
     let (json, notes) = json::read(line);
     if *verdict == Verdict::Open {
-        let is_message = notes.is_clean() && is_jsonrpc(&json);
+        let is_message = !notes.cut && !notes.malformed && is_jsonrpc(&json);
         *verdict = if is_message || trusted {
             Verdict::Mcp
         } else {

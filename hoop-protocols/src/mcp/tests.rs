@@ -459,6 +459,7 @@ fn other_json_rpc_is_none() {
     assert!(
         http.begin(&HttpRequest {
             content_type: Some("text/html"),
+            accept: None,
             ..POST
         })
         .is_none()

@@ -235,6 +235,118 @@ fn a_stream_is_kept_to_its_budget() {
     assert!(call.response.choices.len() < 100);
 }
 
+/// Names and roles cost too.
+#[test]
+fn long_labels_are_kept_to_the_budget() {
+    let api = recognise("POST", "api.openai.com", "/v1/chat/completions", None).unwrap();
+    let mut exchange = Exchange::new(
+        api,
+        Limits {
+            request: 1000,
+            response: 10_000,
+        },
+    );
+    for index in 0..100 {
+        let long = "x".repeat(4000);
+        let event = json!({"choices": [{"index": index, "finish_reason": long,
+            "delta": {"role": long, "tool_calls": [{"index": index, "id": long,
+                "function": {"name": long}}]}}]});
+        exchange.sse("message", event.to_string().as_bytes());
+    }
+    let mut call = exchange.end(true).unwrap();
+    let mut kept = 0;
+    call.texts_mut(|text, _| kept += text.len());
+    assert!(kept < 11_000, "{kept}");
+    assert!(call.issues.contains(&Issue::ResponseTruncated));
+}
+
+/// Time grows with the size of the input and not with its square: each of these takes a minute and
+/// more if it does.
+#[test]
+fn large_bodies_are_read_in_linear_time() {
+    let many = |open: &str, one: &str, close: &str| {
+        let count = (1 << 20) / one.len();
+        format!("{open}{}{close}", vec![one; count].join(","))
+    };
+    for request in [
+        "[".repeat(1 << 18),
+        "{\"a\":".repeat(1 << 18),
+        many("[", "[]", "]"),
+        many("{", "\"a\":1", "}"),
+        many(
+            "{\"messages\":[",
+            "{\"role\":\"user\",\"content\":\"a\"}",
+            "]}",
+        ),
+        format!("{{\"x\":\"{}\"}}", "\\ud800".repeat(200_000)),
+        format!("{{\"x\":\"{}\"}}", "\\".repeat(1 << 20)),
+        format!("{{\"x\":{}}}", "1".repeat(1 << 20)),
+    ] {
+        let _ = chat(&request);
+    }
+}
+
+#[test]
+fn one_member_of_a_part_hides_no_other() {
+    let path = "/v1beta/models/g:generateContent";
+    let part = json!({"text": "hi", "videoMetadata": {}, "functionCall": {"name": "rm"}});
+    let request = json!({"contents": [{"role": "model", "parts": [part]}]});
+    let call = Case::json("h", path, &request, &json!({"candidates": []})).call();
+    let parts = &attribute(&call, "gen_ai.input.messages")[0]["parts"];
+    assert_eq!(
+        (&parts[0]["content"], &parts[1]["name"]),
+        (&json!("hi"), &json!("rm"))
+    );
+}
+
+#[test]
+fn an_error_in_another_shape_is_told() {
+    let request = json!({"model": "m", "messages": []});
+    for (body, kind, message) in [
+        (
+            json!({"detail": "Not found"}),
+            json!("404"),
+            json!("{\"detail\":\"Not found\"}"),
+        ),
+        (
+            json!({"object": "error", "message": "no model", "type": "NotFound"}),
+            json!("NotFound"),
+            json!("no model"),
+        ),
+        (
+            json!([{"error": {"code": 404, "message": "m"}}]),
+            json!("404"),
+            json!("m"),
+        ),
+    ] {
+        let call = Case::json("h", "/v1/chat/completions", &request, &body)
+            .status(404)
+            .call();
+        assert_eq!(attribute(&call, "error.type"), kind);
+        assert_eq!(attribute(&call, "error.message"), message);
+    }
+    let page = Case {
+        content_type: "text/html",
+        response: Reply::Body("<html>Bad gateway</html>".to_owned()),
+        ..Case::json("h", "/v1/chat/completions", &request, &Value::Null).status(502)
+    };
+    let call = page.call();
+    assert_eq!(attribute(&call, "error.type"), json!("502"));
+    assert!(call.issues.contains(&Issue::ResponseMalformed));
+}
+
+/// One of two choices ended, then the stream did.
+#[test]
+fn every_choice_has_to_end() {
+    let events = [
+        json!({"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": "stop"}]}),
+        json!({"choices": [{"index": 1, "delta": {"content": "b"}}]}),
+    ];
+    let request = json!({"model": "m", "messages": [], "stream": true, "n": 2});
+    let call = Case::events("h", "/v1/chat/completions", &request, &events).call();
+    assert!(call.issues.contains(&Issue::Incomplete));
+}
+
 #[test]
 fn arguments_keep_what_json_values_lose() {
     for arguments in [

@@ -71,6 +71,16 @@ fn by_path_and_host() {
             ),
         ),
         (
+            "vllm",
+            "//v1/chat/completion%73/",
+            (Kind::OpenAiChat, "openai", None),
+        ),
+        (
+            "vllm",
+            "http://vllm/v1%2fchat/completions",
+            (Kind::OpenAiChat, "openai", None),
+        ),
+        (
             "localhost:11434",
             "/api/embed",
             (Kind::OllamaEmbeddings, "ollama", None),
