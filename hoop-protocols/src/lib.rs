@@ -26,12 +26,27 @@
 pub mod genai;
 pub mod mcp;
 
+mod body;
+mod buffer;
+mod chain;
+mod coding;
 mod connection;
+mod detect;
+#[cfg(any(test, feature = "fuzzing"))]
+mod fuzz;
 mod headers;
+mod hpack;
+mod http1;
+mod http2;
 mod limits;
 mod message;
+mod out;
+mod sse;
+mod websocket;
 
 pub use connection::{Connection, Tally};
+#[cfg(feature = "fuzzing")]
+pub use fuzz::fuzz;
 pub use headers::{Field, Header, Headers};
 pub use limits::Limits;
 pub use message::{

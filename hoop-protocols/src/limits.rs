@@ -13,8 +13,8 @@ pub struct Limits {
     pub header_list: usize,
     /// What is told of one body, decoded. 64 MiB: it is handed on, not held.
     pub body: u64,
-    /// Decoded bytes for each byte on the wire, counted from the first MiB decoded on. 1024: twice what
-    /// DEFLATE makes of constant text would be 2064, and no real document comes near.
+    /// Decoded bytes for each byte on the wire, past the first MiB. 1024: DEFLATE ends there
+    /// anyway, and real documents at a tenth of it.
     pub ratio: u64,
     /// Content codings in a row on one body. 4.
     pub codings: usize,
@@ -25,8 +25,8 @@ pub struct Limits {
     pub streams: usize,
     /// An HPACK dynamic table, by the measure of RFC 7541 section 4.1. 64 KiB: Chrome's.
     pub hpack_table: usize,
-    /// An HTTP/2 frame that is looked for after a gap. 1 MiB: larger frames are read, but not taken
-    /// for a place to go on.
+    /// An HTTP/2 or WebSocket frame that reading may go on at after a gap. 64 KiB: larger ones are
+    /// read, but not taken for a place to go on.
     pub frame: usize,
     /// HTTP/1 requests that wait for their response. 256; to a response past that the method of its
     /// request is unknown.
@@ -48,7 +48,7 @@ impl Default for Limits {
             decoder_memory: 32 << 20,
             streams: 1024,
             hpack_table: 64 << 10,
-            frame: 1 << 20,
+            frame: 64 << 10,
             pipeline: 256,
             websocket_message: 4 << 20,
             sse_event: 1 << 20,

@@ -54,7 +54,7 @@ pub enum FirstBytes {
     LengthHeader,
     /// A TLS record: TLS inside of what was captured.
     Tls,
-    /// Printable text.
+    /// It begins with printable text.
     Text,
     /// Anything else.
     Binary,
@@ -108,18 +108,18 @@ pub struct End {
     pub reason: EndReason,
     /// Bytes of body that were told, after decoding of the content codings.
     pub told: u64,
-    /// Bytes of body on the wire, content codings still on, that were seen and not told: they are
-    /// beyond a limit or could not be decoded.
-    pub omitted: u64,
-    /// Bytes of body that the capture lost.
+    /// Bytes of body on the wire that the capture lost, as far as their number is known.
     pub lost: u64,
+    /// Why what was told is not all that was said, the first reason if there are several.
+    /// [`Reason::UnknownCoding`]: all was told, but as it was sent.
+    pub cut: Option<Reason>,
 }
 
 impl End {
-    /// Whether every byte of the body was told.
+    /// Whether every byte of the body was told, and decoded.
     #[must_use]
     pub fn complete(&self) -> bool {
-        self.reason == EndReason::Complete && self.omitted == 0 && self.lost == 0
+        self.reason == EndReason::Complete && self.cut.is_none()
     }
 }
 
@@ -130,7 +130,7 @@ pub enum EndReason {
     Complete,
     /// The connection ended first.
     Closed,
-    /// RST_STREAM with this error code, RFC 9113 section 7.
+    /// `RST_STREAM` with this error code, RFC 9113 section 7.
     Reset(u32),
     /// Bytes are missing and with them where it ends.
     Lost,
@@ -162,6 +162,8 @@ pub enum Reason {
     Lost,
     /// They were pushed before, or after what follows them.
     Duplicate,
+    /// The rest of it was lost or never came, or came in between something else.
+    Fragment,
     /// No known protocol.
     UnknownProtocol,
     /// They are in the middle of something whose start was not seen.
@@ -180,7 +182,7 @@ pub enum Reason {
     /// The window that a coding asks for, or all windows of a connection, pass
     /// [`Limits::decoder_memory`](crate::Limits::decoder_memory).
     DecoderMemory,
-    /// A content coding that is not known, or too many of them.
+    /// A content coding that is not known, or more than [`Limits::codings`](crate::Limits::codings).
     UnknownCoding,
     /// The content coding is broken, or bytes follow its end.
     BrokenCoding,
@@ -193,6 +195,7 @@ impl fmt::Display for Reason {
         f.write_str(match self {
             Self::Lost => "lost by the capture",
             Self::Duplicate => "captured twice or out of order",
+            Self::Fragment => "a part whose rest did not come",
             Self::UnknownProtocol => "unknown protocol",
             Self::NotFromStart => "the start was not captured",
             Self::Resynchronizing => "before anything that can be read again",
@@ -224,8 +227,9 @@ pub enum Boundary {
 /// `stream` pairs a response with its request: the stream identifier in HTTP/2; in HTTP/1 requests
 /// are numbered from 0, and a response to a request that was not seen takes the next number.
 ///
-/// Where a body or an [`Unreadable`](Event::Unreadable) run is cut into events follows the input
-/// and means nothing. All else is the same however the input is cut.
+/// Where a body or an [`Unreadable`](Event::Unreadable) run is cut into events, and between which
+/// pieces of a body an [`Sse`](Event::Sse) comes, follows the input and means nothing. All else is
+/// the same however the input is cut.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// The protocol is known. Again when an upgrade changes it.
@@ -330,7 +334,8 @@ pub enum Event<'a> {
         opcode: Opcode,
         /// What it says.
         payload: &'a [u8],
-        /// Whether `payload` is all of it. If not, an [`Unreadable`](Event::Unreadable) said why.
+        /// Whether `payload` is all of it. If not, an [`Unreadable`](Event::Unreadable) said why, or
+        /// the connection ended.
         complete: bool,
     },
     /// An HTTP/2 peer said that it stops, RFC 9113 section 6.8.
