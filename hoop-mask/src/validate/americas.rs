@@ -3,13 +3,14 @@
 use super::checksum::{luhn, weighted};
 use super::text::{all_equal, compact, digits};
 
-/// Whether `text` is a Canadian social insurance number: nine digits with the Luhn check digit, the first not 0 (never
-/// issued) nor 8 (business numbers) (Employment and Social Development Canada).
+/// Whether `text` is a Canadian social insurance number: nine digits with the Luhn check digit, the
+/// first not 0 (never issued) nor 8 (business numbers) (Employment and Social Development Canada).
 pub fn is_ca_sin(text: &[u8]) -> bool {
     digits::<9>(text).is_some_and(|digits| !matches!(digits[0], 0 | 8) && luhn(&digits))
 }
 
-/// Whether `text` is a Brazilian CPF: eleven digits, the last two each modulo 11 of those before (Receita Federal).
+/// Whether `text` is a Brazilian CPF: eleven digits, the last two each modulo 11 of those before
+/// (Receita Federal).
 pub fn is_br_cpf(text: &[u8]) -> bool {
     digits::<11>(text).is_some_and(|digits| {
         let check = |weights: &[u8]| check_digit(weighted(&digits, weights));
@@ -19,8 +20,9 @@ pub fn is_br_cpf(text: &[u8]) -> bool {
     })
 }
 
-/// Whether `text` is a Brazilian CNPJ: twelve digits or, from 2026, letters, and two check digits modulo 11 (Receita
-/// Federal, Instrução Normativa 2.229/2024: a letter counts as its ASCII code less 48).
+/// Whether `text` is a Brazilian CNPJ: twelve digits or, from 2026, letters, and two check digits
+/// modulo 11 (Receita Federal, Instrução Normativa 2.229/2024: a letter counts as its ASCII code
+/// less 48).
 pub fn is_br_cnpj(text: &[u8]) -> bool {
     compact::<14>(text).is_some_and(|bytes| {
         let values = bytes.map(|byte| byte - b'0');
@@ -41,7 +43,7 @@ fn check_digit(sum: u32) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Scheme, assert_catches, assert_examples};
+    use super::super::testing::{Caught, Scheme, assert_catches, assert_examples};
     use super::*;
 
     #[test]
@@ -80,7 +82,7 @@ mod tests {
             &Scheme {
                 shape: "199999999",
                 check: 1,
-                transpositions: false,
+                caught: Caught::AnyDigit,
             },
         );
         assert_catches(
@@ -88,7 +90,7 @@ mod tests {
             &Scheme {
                 shape: "99999999999",
                 check: 2,
-                transpositions: false,
+                caught: Caught::CheckDigits,
             },
         );
         assert_catches(
@@ -96,7 +98,7 @@ mod tests {
             &Scheme {
                 shape: "99999999999999",
                 check: 2,
-                transpositions: false,
+                caught: Caught::CheckDigits,
             },
         );
     }

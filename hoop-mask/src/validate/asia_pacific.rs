@@ -4,8 +4,8 @@ use super::checksum::{luhn, verhoeff, weighted};
 use super::date::{is_day, is_day_of_some_century};
 use super::text::{Digits, compact, digits, digits_of, number};
 
-/// Whether `text` is an Australian tax file number: nine digits whose weighted sum is a multiple of 11 (Australian
-/// Taxation Office, TFN algorithm).
+/// Whether `text` is an Australian tax file number: nine digits whose weighted sum is a multiple of
+/// 11 (Australian Taxation Office, TFN algorithm).
 pub fn is_au_tfn(text: &[u8]) -> bool {
     digits::<9>(text).is_some_and(|digits| {
         let sum = weighted(&digits, &[1, 4, 3, 7, 5, 8, 6, 9, 10]);
@@ -13,8 +13,9 @@ pub fn is_au_tfn(text: &[u8]) -> bool {
     })
 }
 
-/// Whether `text` is an Australian Medicare card number: a first digit 2 to 6, a check digit in the ninth place, an
-/// issue number and, if written, the person's reference number (Services Australia).
+/// Whether `text` is an Australian Medicare card number: a first digit 2 to 6, a check digit in the
+/// ninth place, an issue number and, if written, the person's reference number (Services
+/// Australia).
 pub fn is_au_medicare(text: &[u8]) -> bool {
     Digits::<11>::read(text).is_some_and(|digits| {
         let digits = digits.values();
@@ -25,28 +26,36 @@ pub fn is_au_medicare(text: &[u8]) -> bool {
     })
 }
 
-/// Whether `text` is an Indian Aadhaar number: twelve digits, the first 2 to 9, the last the Verhoeff check digit
-/// (Unique Identification Authority of India).
+/// Whether `text` is an Indian Aadhaar number: twelve digits, the first 2 to 9, the last the
+/// Verhoeff check digit (Unique Identification Authority of India).
 pub fn is_in_aadhaar(text: &[u8]) -> bool {
     digits::<12>(text).is_some_and(|digits| digits[0] >= 2 && verhoeff(&digits))
 }
 
-/// Whether `text` is a Chinese resident identity number: the code of a province, a day of birth and a check character
-/// of MOD 11-2 of ISO/IEC 7064 (GB 11643-1999).
+/// Whether `text` is a Chinese resident identity number: the code of a province, a day of birth and
+/// a check character of MOD 11-2 of ISO/IEC 7064 (GB 11643-1999).
 pub fn is_cn_resident_id(text: &[u8]) -> bool {
     compact::<18>(text).is_some_and(|bytes| {
-        let Some(body) = bytes.first_chunk::<17>().and_then(digits_of) else { return false };
-        let province = number(&body[..2]);
-        let sum = weighted(&body, &[7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2]);
-        matches!(province, 11..=15 | 21..=23 | 31..=37 | 41..=46 | 50..=54 | 61..=65 | 71 | 81..=83 | 91)
-            && is_birthday(number(&body[6..10]), number(&body[10..12]), number(&body[12..14]))
+        let Some(body) = bytes.first_chunk::<17>().and_then(digits_of) else {
+            return false;
+        };
+        let sum = weighted(
+            &body,
+            &[7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2],
+        );
+        is_province(number(&body[..2]))
+            && is_birthday(
+                number(&body[6..10]),
+                number(&body[10..12]),
+                number(&body[12..14]),
+            )
             && bytes[17] == b"10X98765432"[sum as usize % 11]
     })
 }
 
-/// Whether `text` is a South Korean resident registration number: a day of birth, the digit of century and sex, and a
-/// check digit (Resident Registration Act, enforcement rule); numbers given since October 2020 have none, so that
-/// it is asked only of those born before.
+/// Whether `text` is a South Korean resident registration number: a day of birth, the digit of
+/// century and sex, and a check digit (Resident Registration Act, enforcement rule); numbers given
+/// since October 2020 have none, so that it is asked only of those born before.
 pub fn is_kr_rrn(text: &[u8]) -> bool {
     digits::<13>(text).is_some_and(|digits| {
         let century = match digits[6] {
@@ -68,8 +77,8 @@ pub fn is_kr_rrn(text: &[u8]) -> bool {
     })
 }
 
-/// Whether `text` is a Singaporean NRIC or FIN: a letter of the series, seven digits and a check letter (Immigration &
-/// Checkpoints Authority; the formula was never published, but is known).
+/// Whether `text` is a Singaporean NRIC or FIN: a letter of the series, seven digits and a check
+/// letter (Immigration & Checkpoints Authority; the formula was never published, but is known).
 pub fn is_sg_nric(text: &[u8]) -> bool {
     compact::<9>(text).is_some_and(|bytes| {
         let [series, body @ .., check] = bytes;
@@ -89,8 +98,8 @@ pub fn is_sg_nric(text: &[u8]) -> bool {
     })
 }
 
-/// Whether `text` is a South African identity number: a day of birth, a sequence, 0 to 2 for citizenship, and the Luhn
-/// check digit (Department of Home Affairs).
+/// Whether `text` is a South African identity number: a day of birth, a sequence, 0 to 2 for
+/// citizenship, and the Luhn check digit (Department of Home Affairs).
 pub fn is_za_id(text: &[u8]) -> bool {
     digits::<13>(text).is_some_and(|digits| {
         is_day_of_some_century(
@@ -102,13 +111,18 @@ pub fn is_za_id(text: &[u8]) -> bool {
     })
 }
 
+/// Whether a province, municipality or region has the code (GB/T 2260).
+fn is_province(code: u32) -> bool {
+    matches!(code, 11..=15 | 21..=23 | 31..=37 | 41..=46 | 50..=54 | 61..=65 | 71 | 81..=83 | 91)
+}
+
 fn is_birthday(year: u32, month: u32, day: u32) -> bool {
     (1800..2100).contains(&year) && is_day(year, month, day)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Scheme, assert_catches, assert_examples};
+    use super::super::testing::{Caught, Scheme, assert_catches, assert_examples};
     use super::*;
 
     #[test]
@@ -120,7 +134,7 @@ mod tests {
         );
         assert_examples(
             is_au_medicare,
-            &["2123 45670 1", "2951 93280 1", "2123456701/1"],
+            &["2123 45670 1", "2951 93287 1", "2123456701/1"],
             &["1123 45670 1", "2123 45671 1", "2123 45670", "2123 45670 0"],
         );
         assert_examples(
@@ -132,7 +146,7 @@ mod tests {
             is_cn_resident_id,
             &[
                 "11010519491231002X",
-                "44052418800101001x",
+                "440524188001010014",
                 "110101199003074477",
             ],
             &[
@@ -144,7 +158,12 @@ mod tests {
         );
         assert_examples(
             is_kr_rrn,
-            &["971013-9019902", "800101-2345672", "201001-3000000"],
+            &[
+                "971013-9019902",
+                "800101-2345671",
+                "800101-5345672",
+                "201001-3000000",
+            ],
             &["971013-9019903", "971313-9019902", "971013-901990"],
         );
         assert_examples(
@@ -173,7 +192,7 @@ mod tests {
             &Scheme {
                 shape: "999999999",
                 check: 1,
-                transpositions: true,
+                caught: Caught::Transpositions,
             },
         );
         assert_catches(
@@ -181,7 +200,7 @@ mod tests {
             &Scheme {
                 shape: "999999999999",
                 check: 1,
-                transpositions: true,
+                caught: Caught::Transpositions,
             },
         );
         assert_catches(
@@ -189,7 +208,7 @@ mod tests {
             &Scheme {
                 shape: "110105199912319999",
                 check: 2,
-                transpositions: true,
+                caught: Caught::Transpositions,
             },
         );
         assert_catches(
@@ -197,7 +216,7 @@ mod tests {
             &Scheme {
                 shape: "S9999999D",
                 check: 1,
-                transpositions: true,
+                caught: Caught::Transpositions,
             },
         );
         assert_catches(
@@ -205,7 +224,7 @@ mod tests {
             &Scheme {
                 shape: "8099999999099",
                 check: 2,
-                transpositions: false,
+                caught: Caught::AnyDigit,
             },
         );
     }

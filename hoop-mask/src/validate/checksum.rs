@@ -18,11 +18,12 @@ pub(super) fn luhn(digits: &[u8]) -> bool {
     sum.is_multiple_of(10)
 }
 
-/// Whether the last digit is the Verhoeff check digit of the others (J. Verhoeff, "Error detecting decimal
-/// codes", 1969): the dihedral group of order 10 and a permutation of period 8.
+/// Whether the last digit is the Verhoeff check digit of the others (J. Verhoeff, "Error detecting
+/// decimal codes", 1969): the dihedral group of order 10 and a permutation of period 8.
 pub(super) fn verhoeff(digits: &[u8]) -> bool {
     const PERMUTATION: [u8; 10] = [1, 5, 7, 6, 2, 8, 3, 0, 9, 4];
-    // Reflections are 5 to 9: r^a · r^b, and with a reflection on the left the rotation runs backwards.
+    // Reflections are 5 to 9: r^a · r^b, and with a reflection on the left the rotation runs
+    // backwards.
     let multiply = |left: u8, right: u8| match (left < 5, right < 5) {
         (true, true) => (left + right) % 5,
         (true, false) => (left + right) % 5 + 5,

@@ -1,5 +1,7 @@
 //! Calendar dates, alone and inside of personal numbers.
 
+use Part::{Month, Number};
+
 /// Whether the day exists in the Gregorian calendar.
 pub(super) fn is_day(year: u32, month: u32, day: u32) -> bool {
     let days = match month {
@@ -14,76 +16,57 @@ pub(super) fn is_day(year: u32, month: u32, day: u32) -> bool {
     (1..=days).contains(&day)
 }
 
-/// Whether the day exists in some century: a two-digit year says no more. Every year divisible by four was a leap
-/// year in 2000 or 1904 to 1996.
+/// Whether the day exists in some century: a two-digit year says no more. Every year divisible by
+/// four was a leap year in 2000 or 1904 to 1996.
 pub(super) fn is_day_of_some_century(year: u32, month: u32, day: u32) -> bool {
     is_day(2000 + year, month, day)
 }
 
-/// Whether `text` is a date in a form in which people write a day of birth: `1987-03-14`, `14.3.1987`, `3/14/87`,
-/// `19870314`, `14 March 1987`, `Mar 14th, 1987`. Years 1880 to 2079 in four digits, any in two; a date whose day
-/// and month could change places passes if either order exists. Months by name: English, German, French, Spanish,
-/// Italian, Portuguese and Dutch, whole or cut to three or more letters.
+/// Whether `text` is a date in a form in which people write a day of birth: `1987-03-14`,
+/// `14.3.1987`, `3/14/87`, `19870314`, `14 March 1987`, `Mar 14th, 1987`. Years 1880 to 2079 in
+/// four digits, any in two; a date whose day and month could change places passes if either order
+/// exists. Months by name: English, German, French, Spanish, Italian, Portuguese and Dutch, whole
+/// or cut to three or more letters.
 pub fn is_date(text: &[u8]) -> bool {
-    let mut parts = [Part::Month(0); 3];
+    let mut parts = [Month(0); 3];
     let mut count = 0;
     let mut rest = text;
     while !rest.is_empty() {
-        let (part, after) = match Part::read(rest) {
-            Some(read) => read,
-            None => return false,
-        };
-        if count == parts.len() {
+        let (Some((part, after)), Some(place)) = (Part::read(rest), parts.get_mut(count)) else {
             return false;
-        }
-        parts[count] = part;
+        };
+        *place = part;
         count += 1;
         rest = match skip_separator(after) {
-            Some(rest) if rest.is_empty() != after.is_empty() => return false,
-            Some(rest) => rest,
-            None => return false,
+            // Nothing may follow a separator at the end.
+            Some(rest) if rest.is_empty() == after.is_empty() => rest,
+            _ => return false,
         };
     }
     match parts[..count] {
-        [Part::Number(date, 8)] => {
-            let (first, second, last) = (date / 10_000, date / 100 % 100, date % 100);
-            is_year(first) && is_day(first, second, last)
-                || is_year(date % 10_000)
-                    && either_order(date % 10_000, date / 1_000_000, date / 10_000 % 100)
-        }
-        [
-            Part::Number(year, 4),
-            Part::Number(month, 1..=2),
-            Part::Number(day, 1..=2),
-        ] => is_year(year) && is_day(year, month, day),
-        [
-            Part::Number(first, 1..=2),
-            Part::Number(second, 1..=2),
-            Part::Number(year, 4),
-        ] => is_year(year) && either_order(year, first, second),
-        [
-            Part::Number(first, 1..=2),
-            Part::Number(second, 1..=2),
-            Part::Number(year, 2),
-        ] => either_order(2000 + year, first, second) || is_day(2000 + first, second, year),
-        [
-            Part::Number(day, 1..=2),
-            Part::Month(month),
-            Part::Number(year, length @ (2 | 4)),
-        ]
-        | [
-            Part::Month(month),
-            Part::Number(day, 1..=2),
-            Part::Number(year, length @ (2 | 4)),
-        ] => {
-            let year = if length == 2 { 2000 + year } else { year };
+        [Number(date, 8)] => {
+            let (year, month, day) = (date / 10_000, date / 100 % 100, date % 100);
+            let (first, second, last) = (date / 1_000_000, date / 10_000 % 100, date % 10_000);
             is_year(year) && is_day(year, month, day)
+                || is_year(last) && either_order(last, first, second)
         }
         [
-            Part::Number(year, 4),
-            Part::Month(month),
-            Part::Number(day, 1..=2),
+            Number(year, 4),
+            Number(month, 1..=2) | Month(month),
+            Number(day, 1..=2),
         ] => is_year(year) && is_day(year, month, day),
+        [Number(first, 1..=2), Number(second, 1..=2), Number(year, 4)] => {
+            is_year(year) && either_order(year, first, second)
+        }
+        [Number(first, 1..=2), Number(second, 1..=2), Number(last, 2)] => {
+            either_order(2000 + last, first, second) || is_day_of_some_century(first, second, last)
+        }
+        [Number(day, 1..=2), Month(month), Number(year, length)]
+        | [Month(month), Number(day, 1..=2), Number(year, length)] => match length {
+            2 => is_day_of_some_century(year, month, day),
+            4 => is_year(year) && is_day(year, month, day),
+            _ => false,
+        },
         _ => false,
     }
 }
@@ -111,7 +94,7 @@ impl Part {
             let ordinal = ["st", "nd", "rd", "th", "er"]
                 .iter()
                 .find_map(|ending| strip(after, ending.as_bytes()));
-            return Some((Self::Number(value, digits), ordinal.unwrap_or(after)));
+            return Some((Number(value, digits), ordinal.unwrap_or(after)));
         }
         // Bytes above 0x7f are the accented letters of `février`, `août`, `März`, `março`.
         let letters = text
@@ -119,11 +102,12 @@ impl Part {
             .take_while(|&&byte| byte.is_ascii_alphabetic() || byte >= 0x80)
             .count();
         let (word, after) = text.split_at(letters);
-        month(word).map(|month| (Self::Month(month), after))
+        month(word).map(|month| (Month(month), after))
     }
 }
 
-/// What follows one separator, or two of which the second is a space, or a Spanish or Portuguese ` de `.
+/// What follows one separator, or two of which the second is a space, or a Spanish or Portuguese
+/// ` de `.
 fn skip_separator(text: &[u8]) -> Option<&[u8]> {
     if text.is_empty() {
         return Some(text);
@@ -153,91 +137,32 @@ fn is_year(year: u32) -> bool {
     (1880..2080).contains(&year)
 }
 
-/// The month of a name: three letters or more, or the whole name.
+/// The month of a name, or of its first three letters or more.
 fn month(word: &[u8]) -> Option<u32> {
-    let found = MONTHS.iter().find(|(name, _)| {
+    let is_start_of = |name: &str| {
         let name = name.as_bytes();
-        (word.len() >= 3 && word.len() <= name.len())
-            && name[..word.len()].eq_ignore_ascii_case(word)
-    });
-    found.map(|&(_, month)| month)
+        (3..=name.len()).contains(&word.len()) && name[..word.len()].eq_ignore_ascii_case(word)
+    };
+    (1..)
+        .zip(MONTHS)
+        .find(|(_, names)| names.split(' ').any(is_start_of))
+        .map(|(month, _)| month)
 }
 
-/// Names of the months; one that is the start of a name above it is left out.
-const MONTHS: &[(&str, u32)] = &[
-    ("january", 1),
-    ("januar", 1),
-    ("januari", 1),
-    ("janvier", 1),
-    ("enero", 1),
-    ("gennaio", 1),
-    ("janeiro", 1),
-    ("february", 2),
-    ("februar", 2),
-    ("februari", 2),
-    ("février", 2),
-    ("fevrier", 2),
-    ("febrero", 2),
-    ("febbraio", 2),
-    ("fevereiro", 2),
-    ("march", 3),
-    ("märz", 3),
-    ("maerz", 3),
-    ("mars", 3),
-    ("marzo", 3),
-    ("março", 3),
-    ("marco", 3),
-    ("maart", 3),
-    ("april", 4),
-    ("avril", 4),
-    ("abril", 4),
-    ("aprile", 4),
-    ("may", 5),
-    ("mai", 5),
-    ("mayo", 5),
-    ("maggio", 5),
-    ("maio", 5),
-    ("mei", 5),
-    ("june", 6),
-    ("juni", 6),
-    ("juin", 6),
-    ("junio", 6),
-    ("giugno", 6),
-    ("junho", 6),
-    ("july", 7),
-    ("juli", 7),
-    ("juillet", 7),
-    ("julio", 7),
-    ("luglio", 7),
-    ("julho", 7),
-    ("august", 8),
-    ("augustus", 8),
-    ("août", 8),
-    ("aout", 8),
-    ("agosto", 8),
-    ("september", 9),
-    ("septembre", 9),
-    ("septiembre", 9),
-    ("sept", 9),
-    ("settembre", 9),
-    ("setembro", 9),
-    ("october", 10),
-    ("oktober", 10),
-    ("octobre", 10),
-    ("octubre", 10),
-    ("ottobre", 10),
-    ("outubro", 10),
-    ("november", 11),
-    ("novembre", 11),
-    ("noviembre", 11),
-    ("novembro", 11),
-    ("december", 12),
-    ("dezember", 12),
-    ("décembre", 12),
-    ("decembre", 12),
-    ("diciembre", 12),
-    ("dicembre", 12),
-    ("dezembro", 12),
+/// Names of the months from January on; one that is the start of another is left out.
+const MONTHS: [&str; 12] = [
+    "january januari janvier enero gennaio janeiro",
+    "february februari février fevrier febrero febbraio fevereiro",
+    "march märz maerz mars marzo março marco maart",
+    "april avril abril aprile",
+    "may mai mayo maggio maio mei",
+    "june juni juin junio giugno junho",
+    "july juli juillet julio luglio julho",
+    "august augustus août aout agosto",
+    "september septembre septiembre settembre setembro",
+    "october oktober octobre octubre ottobre outubro",
+    "november novembre noviembre novembro",
+    "december dezember décembre decembre diciembre dicembre dezembro",
 ];
 
 #[cfg(test)]

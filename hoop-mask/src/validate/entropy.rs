@@ -1,7 +1,7 @@
 //! How random a value looks.
 
-/// Shannon entropy of the bytes, in bits per byte: 0 for one repeated byte or none, at most 8. A value of n bytes
-/// reaches at most log2(n).
+/// Shannon entropy of the bytes, in bits per byte: 0 for one repeated byte or none, at most 8. A
+/// value of n bytes reaches at most log2(n).
 pub fn shannon(bytes: &[u8]) -> f64 {
     let mut counts = [0_usize; 256];
     for &byte in bytes {
@@ -15,8 +15,8 @@ pub fn shannon(bytes: &[u8]) -> f64 {
     counts.iter().filter(|&&count| count > 0).map(bits).sum()
 }
 
-/// Whether `text` looks like a generated secret: 16 to 512 bytes of printable ASCII without spaces, and no fewer bits per
-/// byte than random hexadecimal of that length has.
+/// Whether `text` looks like a generated secret: 16 to 512 bytes of printable ASCII without spaces,
+/// and no fewer bits per byte than random hexadecimal of that length has.
 pub fn is_high_entropy(text: &[u8]) -> bool {
     // 32 random hexadecimal digits have 3.6 bits on average and hardly ever under 3.
     (16..=512).contains(&text.len())

@@ -2,8 +2,9 @@
 
 use super::text::{Compact, digit};
 
-/// Whether `text` is an IBAN (ISO 13616-1): the length that the country of its first two letters registered with
-/// SWIFT, and MOD 97-10 check digits (ISO/IEC 7064). Letters in either case; groups may be set apart.
+/// Whether `text` is an IBAN (ISO 13616-1): the length that the country of its first two letters
+/// registered with SWIFT, and MOD 97-10 check digits (ISO/IEC 7064). Letters in either case; groups
+/// may be set apart.
 pub fn is_iban(text: &[u8]) -> bool {
     Compact::<MAX_LENGTH>::read(text).is_some_and(|iban| {
         let iban = iban.as_bytes();
@@ -116,8 +117,9 @@ const LENGTHS: &[(&[u8; 2], u8)] = &[
     (b"YE", 30),
 ];
 
-/// The first four characters moved to the end and letters read as 10 to 35, the number is 1 modulo 97; check
-/// digits 00, 01 and 99 are congruent to ones that are issued, and never issued themselves.
+/// The first four characters moved to the end and letters read as 10 to 35, the number is 1 modulo
+/// 97; check digits 00, 01 and 99 are congruent to ones that are issued, and never issued
+/// themselves.
 fn checks(iban: &[u8]) -> bool {
     let (head, body) = iban.split_at(4);
     let (Some(tens), Some(units)) = (digit(head[2]), digit(head[3])) else {
@@ -138,7 +140,7 @@ fn checks(iban: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Scheme, assert_catches};
+    use super::super::testing::{Caught, Scheme, assert_catches};
     use super::*;
 
     /// Examples of the registry.
@@ -204,7 +206,7 @@ mod tests {
             &Scheme {
                 shape: "DE99999999999999999999",
                 check: 2,
-                transpositions: true,
+                caught: Caught::Transpositions,
             },
         );
         assert_catches(
@@ -212,7 +214,7 @@ mod tests {
             &Scheme {
                 shape: "GB99NWBK99999999999999",
                 check: 2,
-                transpositions: true,
+                caught: Caught::Transpositions,
             },
         );
     }

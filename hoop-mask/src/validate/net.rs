@@ -8,8 +8,8 @@ pub fn is_ipv4(text: &[u8]) -> bool {
     parses::<Ipv4Addr>(text)
 }
 
-/// Whether `text` is an IPv6 address in one of the forms of RFC 4291, section 2.2, with a zone (RFC 4007) if it is
-/// link-local.
+/// Whether `text` is an IPv6 address in one of the forms of RFC 4291, section 2.2, with a zone (RFC
+/// 4007) if it is link-local.
 pub fn is_ipv6(text: &[u8]) -> bool {
     let (address, zone) = match text.iter().position(|&byte| byte == b'%') {
         Some(place) => (&text[..place], Some(&text[place + 1..])),
@@ -24,8 +24,9 @@ pub fn is_ipv6(text: &[u8]) -> bool {
     zone.is_none_or(zone_fits) && parses::<Ipv6Addr>(address)
 }
 
-/// Whether `text` is a 48-bit MAC address (IEEE 802: `00-1a-2b-3c-4d-5e`), also with colons, or in three groups with dots;
-/// the null and the broadcast address say nothing of anybody and do not pass.
+/// Whether `text` is a 48-bit MAC address (IEEE 802: `00-1a-2b-3c-4d-5e`), also with colons, or in
+/// three groups with dots; the null and the broadcast address say nothing of anybody and do not
+/// pass.
 pub fn is_mac(text: &[u8]) -> bool {
     let (group, separator) = match text.len() {
         17 => (2, text[2]),

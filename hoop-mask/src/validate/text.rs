@@ -10,8 +10,8 @@ pub(super) struct Compact<const N: usize> {
 }
 
 impl<const N: usize> Compact<N> {
-    /// None when `text` has more than `N` characters, a separator at an end, a long run of separators, or any
-    /// other byte.
+    /// None when `text` has more than `N` characters, a separator at an end, a long run of
+    /// separators, or any other byte.
     pub(super) fn read(text: &[u8]) -> Option<Self> {
         let mut compact = Self {
             bytes: [0; N],
@@ -107,17 +107,16 @@ pub(super) fn all_equal(digits: &[u8]) -> bool {
     digits.windows(2).all(|pair| pair[0] == pair[1])
 }
 
-/// Length of the separator that `text` starts with: a space, a hyphen, a dot, a slash, or the no-break and thin
-/// spaces and the hyphens and dashes of typeset text, in UTF-8.
+/// Length of the separator that `text` starts with: a space, a hyphen, a dot, a slash, or the
+/// no-break and thin spaces and the hyphens and dashes of typeset text, in UTF-8.
 fn separator_len(text: &[u8]) -> Option<usize> {
     match text {
         [b' ' | b'-' | b'.' | b'/', ..] => Some(1),
         // U+00A0 no-break space.
         [0xc2, 0xa0, ..] => Some(2),
-        // U+2002 to U+200A spaces, U+2010 to U+2014 hyphens and dashes, U+202F narrow no-break space.
-        [0xe2, 0x80, 0x82..=0x8a | 0x90..=0x94 | 0xaf, ..] => Some(3),
-        // U+2212 minus sign.
-        [0xe2, 0x88, 0x92, ..] => Some(3),
+        // U+2002 to U+200A spaces, U+2010 to U+2014 hyphens and dashes, U+202F narrow no-break
+        // space, U+2212 minus sign.
+        [0xe2, 0x80, 0x82..=0x8a | 0x90..=0x94 | 0xaf, ..] | [0xe2, 0x88, 0x92, ..] => Some(3),
         _ => None,
     }
 }

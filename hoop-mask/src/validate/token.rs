@@ -1,7 +1,8 @@
 //! Tokens whose form or checksum the vendor publishes.
 
-/// Whether `text` is a JSON web token: three parts in base64url of which the first decodes to a JSON object (RFC 7519,
-/// RFC 7515), or five if encrypted (RFC 7516); the last may be empty (`"alg":"none"`).
+/// Whether `text` is a JSON web token: three parts in base64url of which the first decodes to a
+/// JSON object (RFC 7519, RFC 7515), or five if encrypted (RFC 7516); the last may be empty
+/// (`"alg":"none"`).
 pub fn is_jwt(text: &[u8]) -> bool {
     let mut parts = text.split(|&byte| byte == b'.');
     let header = parts.next().unwrap_or_default();
@@ -19,9 +20,10 @@ pub fn is_jwt(text: &[u8]) -> bool {
         })
 }
 
-/// Whether `text` is a token of GitHub or npm with a right checksum: a prefix of three letters, 30 random characters,
-/// and their CRC-32 as six digits of base 62 (GitHub, "Behind GitHub's new authentication token formats", 2021).
-/// A wrong checksum proves that a token was never issued, not that it is no secret of someone's.
+/// Whether `text` is a token of GitHub or npm with a right checksum: a prefix of three letters, 30
+/// random characters, and their CRC-32 as six digits of base 62 (GitHub, "Behind GitHub's new
+/// authentication token formats", 2021). A wrong checksum proves that a token was never issued, not
+/// that it is no secret of someone's.
 pub fn has_token_checksum(text: &[u8]) -> bool {
     const PREFIXES: [&[u8]; 6] = [b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_", b"npm_"];
     let Some(body) = PREFIXES
@@ -38,8 +40,8 @@ pub fn has_token_checksum(text: &[u8]) -> bool {
         && *checksum == base62(crc32(random))
 }
 
-/// Whether `text` is an API token of PyPI or TestPyPI: after `pypi-` a macaroon in base64url, version 2, whose first
-/// field is its location (Warehouse, `macaroons`).
+/// Whether `text` is an API token of the Python package index or its test instance: after `pypi-` a
+/// macaroon in base64url, version 2, whose first field is its location (Warehouse, `macaroons`).
 pub fn is_pypi_token(text: &[u8]) -> bool {
     let Some(macaroon) = text.strip_prefix(b"pypi-") else {
         return false;
@@ -135,7 +137,8 @@ mod tests {
         let header = "eyJhbGciOiJIUzI1NiJ9";
         for text in [
             format!("{header}.{}.c2lnbmF0dXJl", "e30"),
-            // An unsigned one; one with a space after the brace; an encrypted one with a direct key.
+            // An unsigned one; one with a space after the brace; an encrypted one with a direct
+            // key.
             format!("{header}.e30."),
             "eyAiYWxnIjogIkhTMjU2IiB9.e30.c2ln".to_owned(),
             format!("{header}..aXY.dGV4dA.dGFn"),
