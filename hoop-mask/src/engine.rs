@@ -344,8 +344,9 @@ impl Engine {
                     hit.start = limit;
                 } else {
                     // A sign before a number is replaced with it.
-                    let sign = u64::from(!hit.open);
-                    decided = hit.start.saturating_sub(sign * NUMBER_LIMIT);
+                    let number = !hit.open && hit.end - hit.start <= NUMBER_LIMIT;
+                    let sign = if number { NUMBER_LIMIT } else { 0 };
+                    decided = hit.start.saturating_sub(sign);
                 }
                 break;
             }
