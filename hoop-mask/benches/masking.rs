@@ -14,6 +14,9 @@ use hoop_mask::{Config, Key, Masker};
 fn main() {
     let masker = Masker::new(&Config::default(), Key::new("bench", &[7; 32])).unwrap();
     let mut texts = texts::all();
+    if let Ok(only) = std::env::var("ONLY") {
+        texts.retain(|(name, _)| name.contains(&only));
+    }
     for path in std::env::args().skip(1).filter(|argument| !argument.starts_with("--")) {
         let text = std::fs::read(&path).unwrap();
         texts.push((path, text));

@@ -3,7 +3,9 @@
 use crate::bytes::{self, ALPHA, HIGH};
 
 /// So many bytes before a number are read.
-const BEFORE: usize = 80;
+const BEFORE: usize = 56;
+/// So many hold a key and the quotes and marks after it.
+const KEY: usize = 20;
 /// So many after it.
 const AFTER: usize = 16;
 
@@ -77,24 +79,36 @@ impl Cache {
     }
 }
 
+/// Whether a key right before `start` speaks of `subject`.
+pub(super) fn key_says(text: &[u8], start: usize, subject: u32) -> bool {
+    words(&text[start.saturating_sub(KEY)..start]) & subject != 0
+}
+
 /// The subjects of the words in `text`, camel case taken apart as well.
 fn words(text: &[u8]) -> u32 {
     let mut subjects = 0;
-    let (mut whole, mut part) = (Hash::START, Hash::START);
-    let mut was_lower = false;
-    for &byte in text.iter().chain(b" ") {
-        if bytes::is(byte, ALPHA) {
-            if byte.is_ascii_uppercase() && was_lower {
+    let mut at = 0;
+    while at < text.len() {
+        if !bytes::is(text[at], ALPHA) {
+            at += 1;
+            continue;
+        }
+        let (mut whole, mut part) = (Hash::START, Hash::START);
+        let mut was_lower = false;
+        while at < text.len() && bytes::is(text[at], ALPHA) {
+            let lower = text[at] & 0x20 != 0;
+            if was_lower && !lower {
                 subjects |= part.subjects();
                 part = Hash::START;
             }
-            was_lower = byte.is_ascii_lowercase();
-            whole = whole.with(byte);
-            part = part.with(byte);
-        } else {
-            subjects |= whole.subjects() | part.subjects();
-            (whole, part) = (Hash::START, Hash::START);
-            was_lower = false;
+            was_lower = lower;
+            whole = whole.with(text[at]);
+            part = part.with(text[at]);
+            at += 1;
+        }
+        subjects |= whole.subjects();
+        if part != whole {
+            subjects |= part.subjects();
         }
     }
     subjects

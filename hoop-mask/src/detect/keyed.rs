@@ -61,14 +61,22 @@ const KEYS: &[(&str, Kind)] = &[
 /// Keys that end like telling ones and name what is public.
 const PUBLIC: &[&str] = &["publickey", "primarykey", "foreignkey", "cachekey", "pubkey", "idempotencykey", "partitionkey"];
 
-/// The last two letters of a telling key, to turn the others away.
-const fn can_end(a: u8, b: u8) -> bool {
-    matches!(
-        (a, b),
-        (b'r', b'd' | b't') | (b'w', b'd') | (b's', b'e' | b's') | (b'd', b'e') | (b'n', b'a')
-            | (b'v', b'v' | b'c') | (b'e', b'y' | b't' | b'n' | b'r') | (b'o', b'n') | (b'i', b'e' | b'd' | b'g')
-            | (b'a', b'l') | (b'l', b's' | b't') | (b't', b'h' | b'p') | (b'r', b'e')
-    )
+/// A bit for each three letters that a telling key ends in, to turn the others away.
+static ENDS: [u64; 512] = {
+    let mut ends = [0; 512];
+    let mut i = 0;
+    while i < KEYS.len() {
+        let key = KEYS[i].0.as_bytes();
+        let end = end_of(key[key.len() - 3], key[key.len() - 2], key[key.len() - 1]);
+        ends[end >> 6] |= 1 << (end & 63);
+        i += 1;
+    }
+    ends
+};
+
+/// Three letters, in any case, as a number of 15 bits.
+const fn end_of(a: u8, b: u8, c: u8) -> usize {
+    (a as usize & 31) << 10 | (b as usize & 31) << 5 | c as usize & 31
 }
 
 fn kind_of(key: &[u8]) -> Option<Kind> {
@@ -84,14 +92,15 @@ fn kind_of(key: &[u8]) -> Option<Kind> {
         }
     }
     let letters = &letters[free..];
-    if PUBLIC.iter().any(|public| letters.ends_with(public.as_bytes())) {
-        return None;
-    }
-    let (end, kind) = KEYS.iter().find(|(end, _)| letters.ends_with(end.as_bytes()))?;
+    let last = *letters.last()?;
+    let (end, kind) = KEYS.iter().find(|(end, _)| {
+        end.as_bytes()[end.len() - 1] == last && letters.ends_with(end.as_bytes())
+    })?;
     // Short ones are a word of their own, not the end of another: `compass`, `monkey`, `inside`.
     let start = letters.len() - end.len();
     let whole = start == 0 || starts_word(key, end.len());
-    (end.len() > 5 || whole).then_some(*kind)
+    let public = || PUBLIC.iter().any(|public| letters.ends_with(public.as_bytes()));
+    ((end.len() > 5 || whole) && !public()).then_some(*kind)
 }
 
 /// Whether a word of the key starts `len` letters before its end.
@@ -138,7 +147,11 @@ pub(super) fn look(scan: &mut Scan<'_>, mark: usize) {
             end -= 1;
         }
     }
-    if end < 2 || !can_end(text[end - 2] | 0x20, text[end - 1] | 0x20) {
+    let Some(&[.., a, b, c]) = text.get(end.saturating_sub(3)..end).filter(|last| last.len() == 3) else {
+        return;
+    };
+    let last = end_of(a, b, c);
+    if ENDS[last >> 6] & 1 << (last & 63) == 0 {
         return;
     }
     telling(scan, mark, end, quoted);

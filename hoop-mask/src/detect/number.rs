@@ -74,22 +74,32 @@ fn shaped(text: &[u8], shape: &[u8]) -> bool {
 /// The groups of digits from one place on.
 struct Number {
     ends: [usize; GROUPS],
+    /// The digits up to the end of each group.
+    digits: [usize; GROUPS],
     groups: usize,
 }
 
 impl Number {
     /// Reads on over single separators, and over `) ` and ` (`, as telephone numbers have them.
     fn read(text: &[u8], start: usize, first_end: usize) -> Self {
-        let mut number = Self { ends: [first_end; GROUPS], groups: 1 };
+        let mut number = Self {
+            ends: [first_end; GROUPS],
+            digits: [first_end - start; GROUPS],
+            groups: 1,
+        };
         let limit = text.len().min(start + LIMIT);
         let mut at = first_end;
-        while number.groups < GROUPS {
+        while number.groups < GROUPS && at < limit {
             let separator = separator(&text[at..limit]);
+            if separator == 0 {
+                break;
+            }
             let group = bytes::run_end(text, at + separator, DIGIT, LIMIT);
-            if separator == 0 || group == at + separator || group > limit {
+            if group == at + separator || group > limit {
                 break;
             }
             number.ends[number.groups] = group;
+            number.digits[number.groups] = number.digits[number.groups - 1] + (group - at - separator);
             number.groups += 1;
             at = group;
         }
@@ -107,18 +117,31 @@ fn separator(text: &[u8]) -> usize {
 }
 
 /// Looks at the number whose first digit is at `at`.
+#[inline]
 pub(super) fn look(scan: &mut Scan<'_>, at: usize) {
     let text = scan.text;
     let first_end = bytes::run_end(text, at, DIGIT, LIMIT + 1);
     let first = first_end - at;
     let before = bytes::before(text, at);
     if bytes::is(before, ALPHA) {
-        letters_first(scan, at, first);
+        if first >= 2 {
+            letters_first(scan, at, first);
+        }
         return;
     }
-    // Most numbers in a text: short ones, and the two halves of a decimal fraction.
-    let next = bytes::get(text, first_end);
-    if first < 7 && !more_follows(text, first_end, next) || first > LIMIT || bytes::is(before, WORD) {
+    // Most numbers in a text are short and stand alone, or are a decimal fraction.
+    if first < 7 && !more_follows(text, first_end) {
+        return;
+    }
+    groups(scan, at, first_end);
+}
+
+#[inline(never)]
+fn groups(scan: &mut Scan<'_>, at: usize, first_end: usize) {
+    let text = scan.text;
+    let first = first_end - at;
+    let before = bytes::before(text, at);
+    if first > LIMIT || bytes::is(before, WORD) {
         return;
     }
     let joined = matches!(before, b'.' | b'-' | b'/' | b'_' | b',' | b':')
@@ -128,19 +151,22 @@ pub(super) fn look(scan: &mut Scan<'_>, at: usize) {
         return;
     }
     let number = Number::read(text, at, first_end);
-    for groups in (1..=number.groups).rev() {
-        let end = number.ends[groups - 1];
-        if judge(scan, at, end, joined, groups == number.groups) {
+    for group in (0..number.groups).rev() {
+        let digits = number.digits[group];
+        // IPv4 has the fewest.
+        if digits < 4 {
+            break;
+        }
+        if judge(scan, at, number.ends[group], digits, joined, group + 1 == number.groups) {
             return;
         }
-    }
-    if first == 4 && number.groups == 1 {
-        return;
     }
     trailing_letter(scan, at, first_end);
 }
 
-fn more_follows(text: &[u8], end: usize, next: u8) -> bool {
+#[inline]
+fn more_follows(text: &[u8], end: usize) -> bool {
+    let next = bytes::get(text, end);
     match next {
         b' ' | b'-' | b'.' | b'/' | b')' | b'+' => {
             let after = bytes::get(text, end + 1);
@@ -153,16 +179,15 @@ fn more_follows(text: &[u8], end: usize, next: u8) -> bool {
 }
 
 /// Judges the digits from `start` to `end`; the last of the tries is the shortest.
-fn judge(scan: &mut Scan<'_>, start: usize, end: usize, joined: bool, whole: bool) -> bool {
+fn judge(scan: &mut Scan<'_>, start: usize, end: usize, digits: usize, joined: bool, whole: bool) -> bool {
     let text = scan.text;
     let after = bytes::get(text, end);
     if bytes::is(after, WORD) && !matches!(after, b'x' | b'X' | b'e' | b'T') || after == b'_' {
         return false;
     }
     let value = &text[start..end];
-    let digits = value.iter().filter(|byte| byte.is_ascii_digit()).count();
-    let fraction = after == b'.' && bytes::get(text, end + 1).is_ascii_digit() && whole;
-    if fraction {
+    // A fraction, or a file's name.
+    if after == b'.' && bytes::is(bytes::get(text, end + 1), ALNUM) && whole {
         return false;
     }
     if (12..=19).contains(&digits) && is_grouped_card(value) && card::is_card(value) {
@@ -172,7 +197,7 @@ fn judge(scan: &mut Scan<'_>, start: usize, end: usize, joined: bool, whole: boo
     if joined {
         return false;
     }
-    if digits >= 4 && value.iter().filter(|&&byte| byte == b'.').count() == 3 && net::is_ipv4(value) {
+    if digits <= 12 && value.iter().filter(|&&byte| byte == b'.').count() == 3 && net::is_ipv4(value) {
         return ipv4(scan, start, end);
     }
     if digits == 9 && shaped(value, b"###-##-####") && us::is_ssn(value) {
@@ -189,7 +214,13 @@ fn judge(scan: &mut Scan<'_>, start: usize, end: usize, joined: bool, whole: boo
     let mut hints = None;
     let mut hint = |scan: &mut Scan<'_>| *hints.get_or_insert_with(|| scan.context.subjects(text, start, end));
     if (6..=8).contains(&digits) && is_date(value) {
-        if hint(scan) & context::BIRTH != 0 {
+        // Most dates with a time are when something happened.
+        let timed = matches!(after, b'T' | b' ') && bytes::get(text, end + 1).is_ascii_digit();
+        let born = match timed {
+            true => context::key_says(text, start, context::BIRTH),
+            false => hint(scan) & context::BIRTH != 0,
+        };
+        if born {
             scan.report(Core::DateOfBirth, start, end);
         }
         return true;
@@ -287,7 +318,7 @@ fn extension_end(text: &[u8], end: usize) -> usize {
 fn letters_first(scan: &mut Scan<'_>, at: usize, first: usize) {
     let text = scan.text;
     let start = bytes::run_start(text, at, ALPHA, 7);
-    if bytes::is(bytes::before(text, start), WORD) || bytes::before(text, start) == b'_' {
+    if !matches!(at - start, 1 | 2 | 6) || bytes::is(bytes::before(text, start), WORD) || bytes::before(text, start) == b'_' {
         return;
     }
     let letters = at - start;

@@ -42,25 +42,36 @@ pub(super) fn look(scan: &mut Scan<'_>, start: usize) {
     }
 }
 
-/// The first bytes of the prefixes.
-static FIRST: [bool; 256] = {
-    let mut first = [false; 256];
-    let mut i = 0;
-    while i < VENDORS.len() {
-        first[VENDORS[i].prefix[0] as usize] = true;
-        i += 1;
+/// No vendor.
+const NONE: u8 = u8::MAX;
+
+/// By first byte the first vendor, and by vendor the next one with that first byte.
+static CHAINS: ([u8; 256], [u8; VENDORS.len()]) = {
+    let (mut first, mut next) = ([NONE; 256], [NONE; VENDORS.len()]);
+    let mut i = VENDORS.len();
+    while i > 0 {
+        i -= 1;
+        let byte = VENDORS[i].prefix[0] as usize;
+        next[i] = first[byte];
+        first[byte] = i as u8;
     }
-    first
+    (first, next)
 };
 
 /// The first vendor whose prefix `text` has.
 fn prefixed(text: &[u8]) -> Option<usize> {
-    if !FIRST[text[0] as usize] {
+    let &[first, second, ..] = text else {
         return None;
+    };
+    let mut i = CHAINS.0[first as usize];
+    while i != NONE {
+        let prefix = VENDORS[i as usize].prefix;
+        if prefix.len() > 1 && prefix[1] == second && text.starts_with(prefix) {
+            return Some(i as usize);
+        }
+        i = CHAINS.1[i as usize];
     }
-    VENDORS
-        .iter()
-        .position(|vendor| text[0] == vendor.prefix[0] && text.starts_with(vendor.prefix))
+    None
 }
 
 /// The vendor whose prefix ends before `at`, and where it starts.

@@ -17,7 +17,7 @@ macro_rules! vendors {
     ($($class:literal $rule:literal $prefix:literal $chars:expr, $min:literal;)*) => {
         /// Their ids follow those of the personal numbers. Prefixes and lengths are those of the
         /// vendors' own pages and of GitHub's list of supported secret scanning patterns.
-        pub(crate) static VENDORS: &[Vendor] = &[$(Vendor {
+        pub(crate) const VENDORS: &[Vendor] = &[$(Vendor {
             spec: Spec { class: $class, rule: $rule, rank: 2, normal: Normal::Exact },
             prefix: $prefix.as_bytes(),
             chars: $chars,
