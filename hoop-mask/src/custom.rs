@@ -14,6 +14,8 @@ use crate::{Rule, Validator};
 
 /// A keyword is near if it starts no more than so many bytes before the match.
 const NEAR: usize = 256;
+/// A match ends no more than so many bytes after the keyword is out of reach.
+const LONGEST: usize = 4 << 10;
 /// The most memory of one compiled expression, in bytes.
 const SIZE_LIMIT: usize = 10 << 20;
 
@@ -173,8 +175,9 @@ impl Compiled {
     fn matches(&self, text: &[u8], region: Span, mut report: impl FnMut(Span)) {
         let mut captures = self.regex.create_captures();
         let mut at = region.start;
+        let limit = text.len().min(region.end + LONGEST);
         while at < region.end {
-            let input = Input::new(text).span(at..text.len());
+            let input = Input::new(text).span(at..limit);
             self.regex.search_captures(&input, &mut captures);
             let Some(whole) = captures.get_match() else {
                 return;

@@ -402,7 +402,7 @@ impl Engine {
         self.read_structure(raw, start);
         if self.structure.expects_value() {
             Some((start..end, b"\""))
-        } else if self.structure.in_string() && !number.key_quote.is_empty() {
+        } else if self.structure.in_string() && number.key_quote.len() > 1 {
             Some((start..end, number.key_quote))
         } else {
             None

@@ -1,6 +1,6 @@
 //! Values beside a telling key: `password=`, `"api_key": `, `Authorization: `, `Cookie: `.
 
-use super::{Core, Scan, Shape, entropy, is_placeholder};
+use super::{Ahead, Core, Scan, Shape, entropy, is_placeholder};
 use crate::bytes::{self, ALNUM, JOINER, SPACE};
 use crate::view::quote_level;
 
@@ -185,7 +185,7 @@ fn telling(scan: &mut Scan<'_>, mark: usize, end: usize, quoted: bool) {
         Kind::Authorization => authorization(scan, value),
         Kind::Cookie => cookie(scan, value, line),
         _ if is_quote(quote) => {
-            let (end, open) = quoted_end(text, value + 1, quote);
+            let (end, open) = quoted_end(scan, value + 1, quote);
             judge(scan, kind, value + 1, end, open, true);
         }
         _ => {
@@ -194,7 +194,7 @@ fn telling(scan: &mut Scan<'_>, mark: usize, end: usize, quoted: bool) {
                 && value == mark + 1
                 && !quoted
                 && (line || matches!(bytes::before(text, start), b'&' | b'?' | b';'));
-            let end = bare_end(text, value);
+            let end = bare_end(scan, value);
             judge(scan, kind, value, end, Shape::Token, form);
         }
     }
@@ -213,59 +213,52 @@ fn skip_blank(text: &[u8], at: usize) -> usize {
 }
 
 /// Where a quoted value ends, and how it goes on if not here.
-fn quoted_end(text: &[u8], start: usize, quote: u8) -> (usize, Shape) {
-    let level = quote_level(quote);
+fn quoted_end(scan: &mut Scan<'_>, start: usize, quote: u8) -> (usize, Shape) {
+    if let Some(level) = quote_level(quote) {
+        let closes = |byte| quote_level(byte).is_some_and(|found| found <= level);
+        return (scan.ahead(Ahead::Quote(level), start, closes), Shape::Quoted(level));
+    }
+    let text = scan.text;
     let mut at = start;
-    while at < text.len() {
-        let byte = text[at];
-        let closes = match (level, quote_level(byte)) {
-            (Some(level), Some(found)) => found <= level,
-            (None, Some(_)) => true,
-            (None, None) if byte == quote => {
-                // SQL doubles a quote to mean it.
-                if bytes::get(text, at + 1) == quote {
-                    at += 2;
-                    continue;
-                }
-                true
+    while at < text.len() && text[at] != b'\n' && quote_level(text[at]).is_none() {
+        if text[at] == quote {
+            // SQL doubles a quote to mean it.
+            if bytes::get(text, at + 1) != quote {
+                break;
             }
-            (None, None) => byte == b'\n',
-            (Some(_), None) => false,
-        };
-        if closes {
-            break;
+            at += 1;
         }
         at += 1;
     }
-    (at.min(text.len()), Shape::Quoted(level.unwrap_or(0)))
+    (at.min(text.len()), Shape::Line)
 }
 
 /// Where a value without quotes ends.
-fn bare_end(text: &[u8], start: usize) -> usize {
-    let start = start.min(text.len());
-    start
-        + text[start..]
-            .iter()
-            .position(|&byte| {
-                bytes::is(byte, SPACE)
-                    || is_quote(byte)
-                    || matches!(byte, b',' | b';' | b'&' | b'<' | b'>' | b'|' | b')' | b'}' | b']' | 0)
-            })
-            .unwrap_or(text.len() - start)
+fn bare_end(scan: &mut Scan<'_>, start: usize) -> usize {
+    scan.ahead(Ahead::Bare, start, |byte| {
+        bytes::is(byte, SPACE)
+            || is_quote(byte)
+            || matches!(byte, b',' | b';' | b'&' | b'<' | b'>' | b'|' | b')' | b'}' | b']' | 0)
+    })
 }
 
 /// Reports the value if it can be a secret; `sure` says that it is one as written, not code.
 fn judge(scan: &mut Scan<'_>, kind: Kind, start: usize, end: usize, open: Shape, sure: bool) {
     let text = scan.text;
     let value = &text[start.min(end)..end];
-    if is_placeholder(value) || is_word_for_nothing(value) {
+    if is_placeholder(value) || is_word_for_nothing(value) || end <= scan.ends.judged {
         return;
     }
     let core = match kind {
         Kind::Password if is_password(value, sure) => Core::Password,
         Kind::AwsSecret if value.len() >= 40 => Core::AwsSecretKey,
         Kind::Secret | Kind::AwsSecret if is_random(value) => Core::Secret,
-        _ => return,
+        _ => {
+            if open == Shape::Token {
+                scan.ends.judged = end;
+            }
+            return;
+        }
     };
     scan.report_open(core, start, end, open);
 }
@@ -302,10 +295,10 @@ fn authorization(scan: &mut Scan<'_>, value: usize) {
     let text = scan.text;
     let quote = bytes::get(text, value);
     let (start, end, shape) = if is_quote(quote) {
-        let (end, shape) = quoted_end(text, value + 1, quote);
+        let (end, shape) = quoted_end(scan, value + 1, quote);
         (value + 1, end, shape)
     } else {
-        let end = line_end(text, value);
+        let end = line_end(scan, value);
         (value, end, Shape::Line)
     };
     let scheme = start + text[start.min(end)..end].iter().take(32).take_while(|&&byte| bytes::is(byte, ALNUM | JOINER)).count();
@@ -314,7 +307,7 @@ fn authorization(scan: &mut Scan<'_>, value: usize) {
         let one_piece = [&b"bearer"[..], b"basic", b"token", b"apikey", b"negotiate"]
             .iter()
             .any(|known| text[start..scheme].eq_ignore_ascii_case(known));
-        let piece = if one_piece { bare_end(text, first).min(end) } else { end };
+        let piece = if one_piece { bare_end(scan, first).min(end) } else { end };
         if one_piece && piece - first >= 4 && !is_placeholder(&text[first..piece]) {
             let shape = if piece == end { shape } else { Shape::Token };
             scan.report_open(Core::Authorization, first, piece, shape);
@@ -327,13 +320,8 @@ fn authorization(scan: &mut Scan<'_>, value: usize) {
 }
 
 /// A header's value to the end of its line, or of the string that it stands in.
-fn line_end(text: &[u8], start: usize) -> usize {
-    let start = start.min(text.len());
-    start
-        + text[start..]
-            .iter()
-            .position(|&byte| matches!(byte, b'\n' | b'\r' | 0) || byte == b'"' || byte == b'\'')
-            .unwrap_or(text.len() - start)
+fn line_end(scan: &mut Scan<'_>, start: usize) -> usize {
+    scan.ahead(Ahead::Line, start, |byte| matches!(byte, b'\n' | b'\r' | 0 | b'"' | b'\''))
 }
 
 /// Cookies: RFC 6265, section 4.
@@ -341,10 +329,10 @@ fn cookie(scan: &mut Scan<'_>, value: usize, line: bool) {
     let text = scan.text;
     let quote = bytes::get(text, value);
     let (start, end, shape) = if is_quote(quote) {
-        let (end, shape) = quoted_end(text, value + 1, quote);
+        let (end, shape) = quoted_end(scan, value + 1, quote);
         (value + 1, end, shape)
     } else {
-        (value, line_end(text, value), Shape::Line)
+        (value, line_end(scan, value), Shape::Line)
     };
     let name = start + text[start.min(end)..end].iter().take(256).take_while(|&&byte| bytes::is(byte, ALNUM | JOINER) || byte == b'.').count();
     let pairs = name > start && name < end && text[name] == b'=' && end - name > 1;

@@ -150,6 +150,10 @@ fn groups(scan: &mut Scan<'_>, at: usize, first_end: usize) {
     if before == b'.' && joined && first >= 5 {
         return;
     }
+    // In a row of numbers only what can be the start of one in groups.
+    if before == b' ' && first < 3 && at >= 2 && text[at - 2].is_ascii_digit() {
+        return;
+    }
     let number = Number::read(text, at, first_end);
     for group in (0..number.groups).rev() {
         let digits = number.digits[group];
@@ -258,6 +262,9 @@ fn ipv4(scan: &mut Scan<'_>, start: usize, end: usize) -> bool {
     let text = scan.text;
     let value = &text[start..end];
     let before = bytes::before(text, start);
+    if bytes::get(text, end) == b'.' && bytes::is(bytes::get(text, end + 1), ALNUM) {
+        return true;
+    }
     if !matches!(value, b"127.0.0.1" | b"0.0.0.0" | b"255.255.255.255") && before != b'.' && before != b'-' {
         scan.report(Core::IpAddress, start, end);
     }
@@ -281,13 +288,24 @@ fn phone_number(scan: &mut Scan<'_>, start: usize, end: usize, hints: u32) -> bo
     let extended = extension_end(text, end);
     let value = &text[start..extended];
     let separated = text[start..end].iter().any(|byte| !byte.is_ascii_digit());
-    let sure = text[start] == b'+' && phone::is_international(value)
-        || separated && phone::is_phone(value) && !value.starts_with(b"0");
+    let sure = match text[start] {
+        b'+' => phone::is_international(value),
+        b'0' => separated && phone::is_international(value),
+        _ => is_north_american_form(&text[start..end]) && phone::is_north_american(value),
+    };
     if sure || hints & context::PHONE != 0 && plausible(&text[start..end]) {
         scan.report(Core::Phone, start, extended);
         return true;
     }
     false
+}
+
+/// Whether the groups are those in which North American numbers are written.
+fn is_north_american_form(value: &[u8]) -> bool {
+    let national = [&b"1-"[..], b"1 ", b"1."].into_iter().find_map(|code| value.strip_prefix(code)).unwrap_or(value);
+    [&b"###-###-####"[..], b"### ### ####", b"###.###.####", b"(###) ###-####", b"(###)###-####", b"### ###-####"]
+        .into_iter()
+        .any(|shape| shaped(national, shape))
 }
 
 /// Whether a number in a text about telephones can be one: not a date, not a year.

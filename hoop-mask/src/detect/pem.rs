@@ -37,6 +37,10 @@ fn armor_end(text: &[u8], body: usize) -> usize {
                 None => bytes::run_end(text, rest, ALNUM, LABEL_LIMIT),
             };
         }
+        // The next one starts: this one has no end.
+        if text[at..].starts_with(b"-----BEGIN ") {
+            break;
+        }
         at += 1;
     }
     if at == text.len() {

@@ -1,11 +1,14 @@
 //! Tokens: long runs of letters, digits, `_` and `-`, told by their prefix or by what is before them.
 
 use super::network::is_mac;
+use super::vendors::JOINED;
 use super::{CORE, Core, NATIONAL, Scan, Shape, VENDORS, Vendor, entropy};
 use crate::bytes::{self, ALNUM, DIGIT, HEX, JOINER, TOKEN, WORD};
 
 /// A token that is no longer masked whole at once but to its end, however far that is.
 const HEAD: usize = 512;
+/// The most parts that a token has.
+const PARTS: usize = 5;
 /// The fewest bits per byte: less has a template's token (`ghp_xxxx...`).
 const MIN_ENTROPY: f64 = 2.5;
 
@@ -78,7 +81,7 @@ fn prefixed(text: &[u8]) -> Option<usize> {
 fn joined(text: &[u8], at: usize) -> Option<(usize, usize)> {
     let before = &text[at.saturating_sub(96)..at];
     if before.ends_with(b".") || before.ends_with(b"/") {
-        for (i, vendor) in VENDORS.iter().enumerate() {
+        for (i, vendor) in VENDORS.iter().enumerate().skip(JOINED) {
             let known = matches!(vendor.prefix.last(), Some(b'.' | b'/')) && vendor.prefix.len() > 1;
             if known && before.ends_with(vendor.prefix) {
                 return Some((i, at - vendor.prefix.len()));
@@ -146,8 +149,10 @@ fn vendor(scan: &mut Scan<'_>, i: usize, start: usize, after: usize) -> bool {
 fn dotted_end(text: &[u8], after: usize, chars: u8, i: usize) -> usize {
     let mut end = bytes::run_end(text, after, chars, usize::MAX);
     let dotted = VENDORS[i].prefix.contains(&b'.') || VENDORS[i].prefix.starts_with(b"gl");
-    while dotted && bytes::get(text, end) == b'.' && bytes::is(bytes::get(text, end + 1), TOKEN) {
+    let mut parts = 1;
+    while dotted && parts < PARTS && bytes::get(text, end) == b'.' && bytes::is(bytes::get(text, end + 1), TOKEN) {
         end = bytes::run_end(text, end + 1, TOKEN, usize::MAX);
+        parts += 1;
     }
     end
 }
@@ -176,9 +181,16 @@ fn bearer(scan: &mut Scan<'_>, start: usize) -> bool {
 /// A JSON web token, signed or not: RFC 7519.
 fn jwt(scan: &mut Scan<'_>, start: usize) -> bool {
     let text = scan.text;
+    // The claims of one that was seen already.
+    if bytes::before(text, start) == b'.' {
+        let header = bytes::run_start(text, start - 1, TOKEN, HEAD);
+        if text[header..].starts_with(b"eyJ") {
+            return true;
+        }
+    }
     let mut end = bytes::run_end(text, start, TOKEN, usize::MAX);
     let mut parts = 1;
-    while parts < 5 && bytes::get(text, end) == b'.' && (bytes::is(bytes::get(text, end + 1), TOKEN) || parts == 2) {
+    while parts < PARTS && bytes::get(text, end) == b'.' && (bytes::is(bytes::get(text, end + 1), TOKEN) || parts == 2) {
         end = bytes::run_end(text, end + 1, TOKEN, usize::MAX);
         parts += 1;
     }

@@ -1,6 +1,6 @@
 //! URLs with credentials (RFC 3986, section 3.2.1), databases' among them.
 
-use super::{Core, Scan, Shape, is_placeholder};
+use super::{Ahead, Core, Scan, Shape, is_placeholder};
 use crate::bytes::{self, ALNUM};
 
 const SCHEME_LIMIT: usize = 24;
@@ -45,10 +45,14 @@ pub(super) fn look(scan: &mut Scan<'_>, at: usize) {
     if !secret {
         return;
     }
-    let mut end = text[authority..]
-        .iter()
-        .position(|&byte| ends_url(byte))
-        .map_or(text.len(), |len| authority + len);
+    let mut end = scan.ahead(Ahead::Url, authority, ends_url);
+    // In a form it ends at `&`, unless that is of its own query.
+    let path = &text[authority..end.min(authority + AUTHORITY_LIMIT)];
+    if let Some(mark) = path.iter().position(|byte| matches!(byte, b'&' | b'?'))
+        && path[mark] == b'&'
+    {
+        end = authority + mark;
+    }
     if end < text.len() || scan.at_end {
         while end > authority && matches!(text[end - 1], b'.' | b',' | b';' | b':' | b'!' | b'?' | b')' | b']' | b'}') {
             end -= 1;

@@ -126,6 +126,15 @@ vendors! {
     "AZURE_CLIENT_SECRET" "azure-client-secret" "Q~" TOKEN, 31;
 }
 
+/// The first of those whose prefix does not start the run.
+pub(super) const JOINED: usize = {
+    let mut i = 0;
+    while VENDORS[i].prefix[VENDORS[i].prefix.len() - 1] != b'.' {
+        i += 1;
+    }
+    i
+};
+
 /// Where a vendor's rule stands in [`VENDORS`].
 pub(super) fn position(rule: &str) -> usize {
     VENDORS
