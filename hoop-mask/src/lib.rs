@@ -1,5 +1,6 @@
 //! Finds secrets and personal data in bytes and masks them.
 
+pub mod gitleaks;
 mod rule;
 mod validate;
 
