@@ -266,7 +266,7 @@ impl Allowed {
             "" | "secret" => patterns = raw.regexes,
             "match" if match_is_secret => patterns = raw.regexes,
             target if raw.regexes.is_empty() => {
-                notes.push(format!("regexTarget {target:?} has no regexes"))
+                notes.push(format!("regexTarget {target:?} has no regexes"));
             }
             target => notes.push(format!("an allow list looks at the {target}: not applied")),
         }
