@@ -19,7 +19,7 @@ impl Key {
     pub fn new(id: impl Into<String>, bytes: &[u8; 32]) -> Self {
         Self {
             id: id.into(),
-            state: Hmac::new(bytes.into()),
+            state: Hmac::new_from_slice(bytes).expect("HMAC takes keys of any length"),
         }
     }
 

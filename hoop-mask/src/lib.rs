@@ -1,7 +1,31 @@
 //! Finds secrets and personal data in bytes and masks them.
+//!
+//! A [`Masker`] is made of a [`Config`] and the operator's [`Key`]. It takes bytes or text, whole
+//! ([`Masker::mask`]), field by field ([`Masker::mask_field`]) or as they come ([`Masker::stream`]),
+//! and gives masked bytes and [`Finding`]s, none of which holds what was found.
+//!
+//! What a detector sees is the text with JSON's escapes and percent-encoding undone, so that `\u0040`
+//! and `%40` are an `@`; it looks into base64, one level deep. What is masked inside of JSON stays
+//! JSON.
 
+mod bytes;
+mod custom;
+mod detect;
+mod engine;
+mod finding;
 pub mod gitleaks;
+mod json;
+mod key;
+mod masker;
+mod prefilter;
 mod rule;
+mod tail;
 mod validate;
+mod view;
 
+pub use custom::Problem;
+pub use engine::Stream;
+pub use finding::{Finding, Masked, Via};
+pub use key::Key;
+pub use masker::{Config, Error, Masker, classes};
 pub use rule::{Action, Rule, Validator};

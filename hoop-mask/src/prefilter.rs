@@ -133,16 +133,24 @@ fn run_of_2(mask: u64, previous: u64) -> u64 {
     mask & shift_in(mask, previous, 1)
 }
 
-/// SSE2, which every x86-64 has.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 fn masks(block: &[u8; BLOCK]) -> Masks {
+    // SAFETY: every x86-64 has SSE2.
+    unsafe { by_sse2(block) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "sse2")]
+fn by_sse2(block: &[u8; BLOCK]) -> Masks {
     use std::arch::x86_64::{
         __m128i, _mm_add_epi8, _mm_cmpeq_epi8, _mm_cmplt_epi8, _mm_movemask_epi8, _mm_or_si128,
         _mm_set_epi64x, _mm_set1_epi8,
     };
 
     #[inline]
+    #[target_feature(enable = "sse2")]
     fn load(block: &[u8; BLOCK], at: usize) -> __m128i {
         let half = |at: usize| {
             let bytes = block[at..].first_chunk().copied().unwrap_or_default();
@@ -153,17 +161,20 @@ fn masks(block: &[u8; BLOCK]) -> Masks {
 
     /// Whether a byte is one of the `count` from `first` on: moved to the lowest of the signed.
     #[inline]
+    #[target_feature(enable = "sse2")]
     fn range(bytes: __m128i, first: u8, count: u8) -> __m128i {
         let lowest = _mm_add_epi8(bytes, _mm_set1_epi8(0x80_u8.wrapping_sub(first).cast_signed()));
         _mm_cmplt_epi8(lowest, _mm_set1_epi8(0x80_u8.wrapping_add(count).cast_signed()))
     }
 
     #[inline]
+    #[target_feature(enable = "sse2")]
     fn equal(bytes: __m128i, byte: u8) -> __m128i {
         _mm_cmpeq_epi8(bytes, _mm_set1_epi8(byte.cast_signed()))
     }
 
     #[inline]
+    #[target_feature(enable = "sse2")]
     fn bits(mask: __m128i, at: usize) -> u64 {
         u64::from(_mm_movemask_epi8(mask).cast_unsigned()) << at
     }

@@ -35,7 +35,6 @@ struct Escape {
 pub(crate) struct View<'a> {
     pub(crate) text: &'a [u8],
     escapes: &'a [Escape],
-    raw_len: usize,
 }
 
 /// The memory of a view, to be used again.
@@ -82,7 +81,6 @@ impl Buffer {
         View {
             text: &self.text,
             escapes: &self.escapes,
-            raw_len: raw.len(),
         }
     }
 }
@@ -93,7 +91,6 @@ impl<'a> View<'a> {
         Self {
             text: raw,
             escapes: &[],
-            raw_len: raw.len(),
         }
     }
 
@@ -136,11 +133,6 @@ impl<'a> View<'a> {
             Some(escape) if escape.view < end => escape.via,
             _ => Via::Plain,
         }
-    }
-
-    /// The length of the raw bytes.
-    pub(crate) fn raw_len(&self) -> usize {
-        self.raw_len
     }
 
     fn escape_at(&self, at: usize) -> Option<&Escape> {

@@ -11,12 +11,15 @@ mod token;
 mod url;
 mod vendors;
 
+use crate::Masker;
 use crate::prefilter::{self, Trigger};
 
-pub(crate) use base64::Alignment;
+pub(crate) use base64::{Alignment, Base64};
 pub(crate) use keyed::secret_field;
 pub(crate) use number::NATIONAL;
-pub(crate) use vendors::{VENDORS, Vendor};
+pub(crate) use pem::in_armor;
+pub(crate) use vendors::VENDORS;
+use vendors::Vendor;
 
 /// What a detector is, apart from how it finds.
 pub(crate) struct Spec {
@@ -109,8 +112,7 @@ pub(crate) struct Found {
 
 /// One look at a window.
 pub(crate) struct Scan<'a> {
-    /// By [`Id`]: what the configuration asks for.
-    pub(crate) enabled: &'a [bool],
+    masker: &'a Masker,
     pub(crate) text: &'a [u8],
     /// The text ends here, rather than the window.
     pub(crate) at_end: bool,
@@ -120,13 +122,13 @@ pub(crate) struct Scan<'a> {
 
 impl<'a> Scan<'a> {
     pub(crate) fn new(
-        enabled: &'a [bool],
+        masker: &'a Masker,
         text: &'a [u8],
         at_end: bool,
         found: &'a mut Vec<Found>,
     ) -> Self {
         Self {
-            enabled,
+            masker,
             text,
             at_end,
             found,
@@ -154,6 +156,11 @@ impl<'a> Scan<'a> {
         });
     }
 
+    /// The digest of a value that `id` found.
+    fn digest(&self, id: Id, value: &[u8]) -> [u8; 3] {
+        self.masker.digest(id, value)
+    }
+
     fn report(&mut self, core: Core, start: usize, end: usize) {
         self.push(core as Id, start, end, None);
     }
@@ -164,7 +171,7 @@ impl<'a> Scan<'a> {
     }
 
     fn push(&mut self, id: Id, start: usize, end: usize, shape: Option<Shape>) {
-        if self.enabled[id] && start < end {
+        if self.masker.enabled[id] && start < end {
             let open = shape.filter(|_| end == self.text.len() && !self.at_end);
             self.found.push(Found {
                 start,
