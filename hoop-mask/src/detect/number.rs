@@ -207,7 +207,7 @@ fn judge(scan: &mut Scan<'_>, start: usize, end: usize, joined: bool, whole: boo
             return true;
         }
     }
-    if digits >= 7 && (whole || digits >= 10) {
+    if whole || digits >= 10 {
         let hints = hint(scan);
         return phone_number(scan, start, end, hints);
     }
@@ -250,19 +250,29 @@ fn phone_number(scan: &mut Scan<'_>, start: usize, end: usize, hints: u32) -> bo
     let extended = extension_end(text, end);
     let value = &text[start..extended];
     let separated = text[start..end].iter().any(|byte| !byte.is_ascii_digit());
-    let sure = text[start] == b'+' && phone::is_international(value)
-        || separated && phone::is_phone(value) && !value.starts_with(b"0");
-    if sure || hints & context::PHONE != 0 && plausible(&text[start..end]) {
+    let sure = if text[start] == b'+' {
+        // With separators a wrong area code is more likely than another meaning.
+        phone::is_international(value) || separated && plausible(&text[start..end])
+    } else {
+        separated && phone::is_phone(value) && !value.starts_with(b"0")
+    };
+    if (sure || hints & context::PHONE != 0 && plausible(&text[start..end])) && !is_time(text, end) {
         scan.report(Core::Phone, start, extended);
         return true;
     }
     false
 }
 
-/// Whether a number in a text about telephones can be one: not a date, not a year.
+/// Whether a number in a text about telephones can be one: E.164 allows 15 digits, and islands have
+/// numbers of six, in pairs.
 fn plausible(value: &[u8]) -> bool {
     let digits = value.iter().filter(|byte| byte.is_ascii_digit()).count();
-    (7..=15).contains(&digits)
+    (7..=15).contains(&digits) || shaped(value, b"## ## ##")
+}
+
+/// Whether the last group before `end` is the hour of a time, after a date.
+fn is_time(text: &[u8], end: usize) -> bool {
+    matches!(text[end.min(text.len())..], [b':', tens, units, ..] if tens.is_ascii_digit() && units.is_ascii_digit())
 }
 
 /// Where the extension after a telephone number ends: `x12`, ` ext. 12`.
