@@ -20,16 +20,25 @@ pub(crate) struct Structure {
 impl Structure {
     /// Reads `bytes`.
     pub(crate) fn read(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
+        let mut at = 0;
+        while at < bytes.len() {
+            if self.in_string && !self.escaped {
+                let next = memchr::memchr3(b'"', b'\\', b'\n', &bytes[at..]);
+                let Some(next) = next else {
+                    return;
+                };
+                at += next;
+            }
+            let byte = bytes[at];
+            at += 1;
             if self.in_string {
                 match byte {
                     _ if self.escaped => self.escaped = false,
                     b'\\' => self.escaped = true,
-                    b'"' | b'\n' => {
+                    _ => {
                         self.in_string = false;
                         self.last = byte;
                     }
-                    _ => {}
                 }
                 continue;
             }

@@ -6,7 +6,6 @@ use crate::bytes::{self, ALPHA, HIGH};
 const BEFORE: usize = 80;
 /// So many after it.
 const AFTER: usize = 16;
-const WORD_LIMIT: usize = 24;
 
 /// Subjects, as bits.
 pub(super) const PHONE: u32 = 1;
@@ -32,7 +31,7 @@ const WORDS: &[(u32, &[&str])] = &[
         &[
             "birth", "born", "dob", "birthday", "birthdate", "dateofbirth", "geboren",
             "geburtsdatum", "geburtstag", "naissance", "nacimiento", "nascimento", "nascita",
-            "bday", "dd/mm/yyyy",
+            "bday",
         ],
     ),
     (
@@ -43,7 +42,7 @@ const WORDS: &[(u32, &[&str])] = &[
     (
         IDENTITY,
         &[
-            "national", "identity", "id", "nin", "tax", "taxpayer", "tin", "personal", "citizen",
+            "national", "identity", "nin", "tax", "taxpayer", "tin", "personal", "citizen",
             "resident", "nhs", "patient", "sin", "insurance", "cpf", "cnpj", "steuer",
             "steuerid", "idnr", "nir", "secu", "dni", "nie", "nif", "codice", "fiscale", "bsn",
             "burgerservicenummer", "rijksregisternummer", "pesel", "ahv", "avs", "tckn", "kimlik",
@@ -81,30 +80,87 @@ impl Cache {
 /// The subjects of the words in `text`, camel case taken apart as well.
 fn words(text: &[u8]) -> u32 {
     let mut subjects = 0;
-    for run in text.split(|&byte| !bytes::is(byte, ALPHA)) {
-        if !(2..=WORD_LIMIT * 2).contains(&run.len()) {
-            continue;
-        }
-        subjects |= subject(run);
-        let mut start = 0;
-        for at in 1..run.len() {
-            if run[at].is_ascii_uppercase() && run[at - 1].is_ascii_lowercase() {
-                subjects |= subject(&run[start..at]);
-                start = at;
+    let (mut whole, mut part) = (Hash::START, Hash::START);
+    let mut was_lower = false;
+    for &byte in text.iter().chain(b" ") {
+        if bytes::is(byte, ALPHA) {
+            if byte.is_ascii_uppercase() && was_lower {
+                subjects |= part.subjects();
+                part = Hash::START;
             }
-        }
-        if start > 0 {
-            subjects |= subject(&run[start..]);
+            was_lower = byte.is_ascii_lowercase();
+            whole = whole.with(byte);
+            part = part.with(byte);
+        } else {
+            subjects |= whole.subjects() | part.subjects();
+            (whole, part) = (Hash::START, Hash::START);
+            was_lower = false;
         }
     }
     subjects
 }
 
-fn subject(word: &[u8]) -> u32 {
-    WORDS
-        .iter()
-        .filter(|(_, words)| {
-            words.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(word))
-        })
-        .fold(0, |subjects, (subject, _)| subjects | subject)
+/// FNV-1a of a word in lower case.
+#[derive(Clone, Copy, Eq, PartialEq)]
+struct Hash(u32);
+
+impl Hash {
+    const START: Self = Self(0x811c_9dc5);
+
+    const fn with(self, byte: u8) -> Self {
+        Self((self.0 ^ (byte | 0x20) as u32).wrapping_mul(0x0100_0193))
+    }
+
+    const fn of(word: &str) -> Self {
+        let (mut hash, mut i) = (Self::START, 0);
+        while i < word.len() {
+            hash = hash.with(word.as_bytes()[i]);
+            i += 1;
+        }
+        hash
+    }
+
+    /// The place in the table where a search starts.
+    const fn slot(self) -> usize {
+        (self.0 ^ self.0 >> 15) as usize % SLOTS
+    }
+
+    /// The subjects of the word. Words that are not known and have the hash of one that is would be
+    /// taken for it: of a number that passes its check digits, that is.
+    fn subjects(self) -> u32 {
+        if self == Self::START {
+            return 0;
+        }
+        let mut slot = self.slot();
+        loop {
+            let (hash, subjects) = TABLE[slot];
+            if subjects == 0 || hash == self.0 {
+                return subjects;
+            }
+            slot = (slot + 1) % SLOTS;
+        }
+    }
 }
+
+const SLOTS: usize = 1024;
+
+/// Hash and subjects of every word; no subjects where nothing is.
+static TABLE: [(u32, u32); SLOTS] = {
+    let mut table = [(0, 0); SLOTS];
+    let mut subject = 0;
+    while subject < WORDS.len() {
+        let (bit, words) = WORDS[subject];
+        let mut i = 0;
+        while i < words.len() {
+            let hash = Hash::of(words[i]);
+            let mut slot = hash.slot();
+            while table[slot].1 != 0 && table[slot].0 != hash.0 {
+                slot = (slot + 1) % SLOTS;
+            }
+            table[slot] = (hash.0, table[slot].1 | bit);
+            i += 1;
+        }
+        subject += 1;
+    }
+    table
+};

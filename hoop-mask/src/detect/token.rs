@@ -42,8 +42,22 @@ pub(super) fn look(scan: &mut Scan<'_>, start: usize) {
     }
 }
 
+/// The first bytes of the prefixes.
+static FIRST: [bool; 256] = {
+    let mut first = [false; 256];
+    let mut i = 0;
+    while i < VENDORS.len() {
+        first[VENDORS[i].prefix[0] as usize] = true;
+        i += 1;
+    }
+    first
+};
+
 /// The first vendor whose prefix `text` has.
 fn prefixed(text: &[u8]) -> Option<usize> {
+    if !FIRST[text[0] as usize] {
+        return None;
+    }
     VENDORS
         .iter()
         .position(|vendor| text[0] == vendor.prefix[0] && text.starts_with(vendor.prefix))
