@@ -54,15 +54,12 @@ const WORDS: &[(u32, &[&str])] = &[
             "dial",
             "answering",
             "reach",
-            "handy",
-            "portable",
             "office",
-            "ring",
         ],
     ),
     (
         TEXT,
-        &["message", "messages", "registered", "text", "texted"],
+        &["message", "messages", "registered", "text", "texted", "handy", "portable"],
     ),
     (
         BIRTH,
@@ -171,6 +168,10 @@ pub(super) struct Subjects {
     pub(super) all: u32,
     /// What the last of the words before the number speaks of.
     pub(super) nearest: u32,
+    /// What keys and other words name.
+    named: u32,
+    /// What sentences speak of: it holds for a line.
+    in_line: u32,
 }
 
 /// The subjects near the last number, and where it was.
@@ -199,6 +200,9 @@ impl Cache {
                     whole & !(CALL | TEXT)
                 };
                 self.subjects.add(word | part & !(CALL | TEXT));
+                if byte == b'\n' {
+                    self.subjects.end_line();
+                }
             });
         }
         self.end = end;
@@ -220,18 +224,24 @@ impl Cache {
 }
 
 impl Subjects {
-    fn add(&mut self, subjects: u32) {
-        let mut subject = subjects & !(CALL | TEXT);
-        if subjects & CALL != 0 {
-            subject |= PHONE;
+    fn add(&mut self, word: u32) {
+        let spoken = match word & (CALL | TEXT) {
+            0 => 0,
+            TEXT => MESSAGE,
+            _ => PHONE,
+        };
+        self.named |= word & !(CALL | TEXT);
+        self.in_line |= spoken;
+        self.all = self.named | self.in_line;
+        let subjects = word & !(CALL | TEXT) | spoken;
+        if subjects & !MESSAGE != 0 {
+            self.nearest = subjects;
         }
-        if subjects & TEXT != 0 {
-            subject |= MESSAGE;
-        }
-        self.all |= subject;
-        if subject & !MESSAGE != 0 {
-            self.nearest = subject;
-        }
+    }
+
+    fn end_line(&mut self) {
+        self.in_line = 0;
+        self.all = self.named;
     }
 }
 

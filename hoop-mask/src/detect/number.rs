@@ -292,14 +292,21 @@ fn phone_number(scan: &mut Scan<'_>, start: usize, end: usize, hints: u32) -> bo
     let extended = extension_end(text, end);
     let value = &text[start..extended];
     let dialled = &text[start..end];
-    let separated = dialled[1..].iter().any(|byte| !byte.is_ascii_digit());
+    // A number with a fraction is not separated.
+    let separators = dialled[1..].iter().filter(|byte| !byte.is_ascii_digit());
+    let separated = match separators.clone().count() {
+        0 => false,
+        1 => !separators.clone().any(|&byte| byte == b'.'),
+        _ => true,
+    };
     let sure = if value.starts_with(b"+") || value.starts_with(b"(+") {
         // With separators a wrong area code is more likely than another meaning.
-        phone::is_international(value) || separated && plausible(dialled)
+        phone::is_international(value)
+            || separated && plausible(dialled) && groups(dialled).next().is_some_and(|first| first <= 4)
     } else if value.starts_with(b"00") {
         separated && phone::is_international(value)
     } else {
-        separated && phone::is_phone(value) && !value.starts_with(b"0")
+        separated && phone::is_phone(value) && !value.starts_with(b"0") && is_american_form(dialled)
     };
     let known = hints & context::PHONE != 0 && plausible(dialled)
         || hints & context::MESSAGE != 0 && looks_dialled(dialled, separated);
@@ -310,18 +317,33 @@ fn phone_number(scan: &mut Scan<'_>, start: usize, end: usize, hints: u32) -> bo
     false
 }
 
+/// The lengths of the groups of digits.
+fn groups(value: &[u8]) -> impl Iterator<Item = usize> {
+    value.split(|byte| !byte.is_ascii_digit()).map(<[u8]>::len).filter(|&len| len > 0)
+}
+
+/// Whether the groups are those in which North American numbers are written.
+fn is_american_form(value: &[u8]) -> bool {
+    const FORMS: [&[usize]; 4] = [&[3, 3, 4], &[1, 3, 3, 4], &[3, 7], &[1, 3, 7]];
+    FORMS.iter().any(|form| groups(value).eq(form.iter().copied()))
+}
+
 /// Whether a number in a text about telephones can be one: E.164 allows 15 digits, and islands have
 /// numbers of six, in pairs.
 fn plausible(value: &[u8]) -> bool {
     let digits = value.iter().filter(|byte| byte.is_ascii_digit()).count();
-    (7..=15).contains(&digits) || shaped(value, b"## ## ##")
+    let count = |wanted| value.iter().filter(|&&byte| byte == wanted).count();
+    ((7..=15).contains(&digits) || shaped(value, b"## ## ##"))
+        && !shaped(value, b"####-##-##")
+        && count(b'(') <= count(b')')
 }
 
-/// Whether a number in a text about messages looks like one to send them to.
+/// Whether a number in a text about messages looks like one to send them to, rather than years.
 fn looks_dialled(value: &[u8], separated: bool) -> bool {
     let digits = value.iter().filter(|byte| byte.is_ascii_digit()).count();
-    let least = if separated { 8 } else { 9 };
-    (least..=15).contains(&digits)
+    let years = shaped(value, b"####-####") && (value.starts_with(b"19") || value.starts_with(b"20"));
+    let least = if separated { 7 } else { 8 };
+    digits >= least && plausible(value) && !years
 }
 
 /// Whether the last group before `end` is the hour of a time, after a date.
