@@ -495,6 +495,9 @@ fn letters_and_digits(scan: &mut Scan<'_>, start: usize, end: usize) {
     }
     let value = &text[start..end];
     let digits = value.iter().filter(|byte| byte.is_ascii_digit()).count();
+    if !value.iter().any(u8::is_ascii_alphabetic) {
+        return;
+    }
     let fits = |national: &National| (national.digits)(digits) && (national.check)(value);
     if let Some(i) = CHECKS.iter().position(fits) {
         scan.push(CORE.len() + i, start, end, None);
