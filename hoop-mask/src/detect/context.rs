@@ -246,7 +246,7 @@ impl Subjects {
 }
 
 /// Gives `take` the subjects of each word in `text`, and of each part of it in camel case, with the
-/// byte that ends it.
+/// byte that ends it; a line's end comes as well.
 fn words(text: &[u8], mut take: impl FnMut(u8, u32, u32)) {
     let (mut whole, mut part) = (Hash::START, Hash::START);
     let mut was_lower = false;
@@ -260,7 +260,9 @@ fn words(text: &[u8], mut take: impl FnMut(u8, u32, u32)) {
             whole = whole.with(byte);
             part = part.with(byte);
         } else {
-            take(byte, whole.subjects(), part.subjects());
+            if whole != Hash::START || byte == b'\n' {
+                take(byte, whole.subjects(), part.subjects());
+            }
             (whole, part) = (Hash::START, Hash::START);
             was_lower = false;
         }

@@ -207,20 +207,22 @@ fn judge(scan: &mut Scan<'_>, start: usize, end: usize, joined: bool, whole: boo
         }
         return true;
     }
-    if digits == 9 && us::is_ssn(value) && hint(scan).all & context::SSN != 0 {
-        scan.report(Core::UsSsn, start, end);
-        return true;
-    }
     let passes = |national: &National| (national.digits)(digits) && (national.check)(value);
-    if CHECKS.iter().any(passes) {
+    let is_ssn = digits == 9 && us::is_ssn(value);
+    if is_ssn || CHECKS.iter().any(passes) {
         let hints = hint(scan);
         // The end of a longer number is none by form alone, nor is what the last word calls a
         // telephone number.
         let phone = hints.nearest & context::PHONE != 0;
-        let named = !phone && hints.all & context::IDENTITY != 0;
         let sure = !phone && !continues(text, start);
-        let fits =
-            |national: &National| passes(national) && (named || sure && (national.sure)(value));
+        let named = |subject| !phone && hints.all & subject != 0;
+        if is_ssn && sure && named(context::SSN) {
+            scan.report(Core::UsSsn, start, end);
+            return true;
+        }
+        let fits = |national: &National| {
+            passes(national) && (named(context::IDENTITY) || sure && (national.sure)(value))
+        };
         if let Some(i) = CHECKS.iter().position(fits) {
             scan.push(CORE.len() + i, start, end, None);
             return true;
