@@ -121,7 +121,11 @@ impl Custom {
 impl Compiled {
     fn new(rule: &Rule) -> Result<Self, Problem> {
         let regex = regex(&[rule.pattern.as_str()])?;
-        if rule.group >= regex.group_info().group_len(regex_automata::PatternID::ZERO) {
+        if rule.group
+            >= regex
+                .group_info()
+                .group_len(regex_automata::PatternID::ZERO)
+        {
             return Err(Problem::Group(rule.group));
         }
         if regex.is_match("") {
@@ -161,7 +165,10 @@ impl Compiled {
             return None;
         }
         let Some(keywords) = &self.keywords else {
-            return Some(Span { start: from, end: to });
+            return Some(Span {
+                start: from,
+                end: to,
+            });
         };
         // A keyword may stand before the match, or in it.
         let back = from.saturating_sub(NEAR);
@@ -198,8 +205,13 @@ impl Compiled {
     fn accepts(&self, secret: &[u8]) -> bool {
         !secret.is_empty()
             && self.entropy.is_none_or(|least| entropy(secret) >= least)
-            && self.validator.is_none_or(|validator| validator.passes(secret))
-            && !self.allow.as_ref().is_some_and(|allow| allow.is_match(secret))
+            && self
+                .validator
+                .is_none_or(|validator| validator.passes(secret))
+            && !self
+                .allow
+                .as_ref()
+                .is_some_and(|allow| allow.is_match(secret))
     }
 }
 

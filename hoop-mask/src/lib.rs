@@ -13,6 +13,7 @@ mod custom;
 mod detect;
 mod engine;
 mod finding;
+pub mod gitleaks;
 mod json;
 mod key;
 mod masker;

@@ -21,7 +21,11 @@ fn found(text: &str) -> Vec<(String, String)> {
 
 #[track_caller]
 fn assert_found(text: &str, class: &str, secret: &str) {
-    assert_eq!(found(text), [(class.to_owned(), secret.to_owned())], "{text}");
+    assert_eq!(
+        found(text),
+        [(class.to_owned(), secret.to_owned())],
+        "{text}"
+    );
 }
 
 #[track_caller]
@@ -55,19 +59,33 @@ fn examples() -> Vec<(&'static str, String)> {
         ("MAC_ADDRESS", "00-1B-44-11-3A-B7".into()),
         ("BR_CPF", "529.982.247-25".into()),
         ("CH_AHV", "756.9217.0769.85".into()),
-        ("JWT", ["eyJhbGciOiJIUzI1NiJ9", ".eyJzdWIiOiIxMjM0NTY3ODkwIn0", ".dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"].concat()),
+        (
+            "JWT",
+            [
+                "eyJhbGciOiJIUzI1NiJ9",
+                ".eyJzdWIiOiIxMjM0NTY3ODkwIn0",
+                ".dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U",
+            ]
+            .concat(),
+        ),
         ("AWS_ACCESS_KEY_ID", "AKIA".to_owned() + "IOSFODNN7Q3XBMPL"),
         ("GCP_API_KEY", token("AIza", 35)),
         ("GITHUB_TOKEN", token("ghp_", 36)),
         ("GITHUB_TOKEN", token("github_pat_", 60)),
         ("GITLAB_TOKEN", token("glpat-", 20)),
-        ("SLACK_TOKEN", "xoxb-".to_owned() + "123456789012-123456789012-" + &random[..24]),
+        (
+            "SLACK_TOKEN",
+            "xoxb-".to_owned() + "123456789012-123456789012-" + &random[..24],
+        ),
         ("STRIPE_KEY", token("sk_live_", 24)),
         ("OPENAI_API_KEY", token("sk-proj-", 48)),
         ("ANTHROPIC_API_KEY", token("sk-ant-api03-", 60)),
         ("NPM_TOKEN", token("npm_", 36)),
         ("PYPI_TOKEN", token("pypi-AgEIcHlwaS5vcmc", 60)),
-        ("SENDGRID_KEY", format!("SG.{}.{}", &random[..22], &random[20..63])),
+        (
+            "SENDGRID_KEY",
+            format!("SG.{}.{}", &random[..22], &random[20..63]),
+        ),
         ("TWILIO_KEY", hexadecimal("SK", 32)),
         ("HUGGINGFACE_TOKEN", token("hf_", 34)),
         ("DIGITALOCEAN_TOKEN", hexadecimal("dop_v1_", 64)),
@@ -75,21 +93,37 @@ fn examples() -> Vec<(&'static str, String)> {
         ("DATABRICKS_TOKEN", hexadecimal("dapi", 32)),
         ("VAULT_TOKEN", token("hvs.", 40)),
         ("TELEGRAM_TOKEN", format!("123456789:AA{}", &random[..33])),
-        ("DISCORD_TOKEN", format!("MTA{}.{}.{}", &random[..23], &random[..6], &random[..38])),
-        ("DATABASE_URL", ["postgres://app:", "s3cr3tpw@db.example.com:5432/app"].concat()),
-        ("URL_CREDENTIALS", ["https://bob:", "hunter22@example.com/x"].concat()),
+        (
+            "DISCORD_TOKEN",
+            format!("MTA{}.{}.{}", &random[..23], &random[..6], &random[..38]),
+        ),
+        (
+            "DATABASE_URL",
+            ["postgres://app:", "s3cr3tpw@db.example.com:5432/app"].concat(),
+        ),
+        (
+            "URL_CREDENTIALS",
+            ["https://bob:", "hunter22@example.com/x"].concat(),
+        ),
     ]
 }
 
 #[test]
 fn every_example_in_every_writing() {
     for (class, secret) in examples() {
-        for (before, after) in [("", ""), ("see ", " there"), ("(", ")"), ("x\n", "\n"), ("a, ", ". And")] {
+        for (before, after) in [
+            ("", ""),
+            ("see ", " there"),
+            ("(", ")"),
+            ("x\n", "\n"),
+            ("a, ", ". And"),
+        ] {
             assert_found(&format!("{before}{secret}{after}"), class, &secret);
         }
         let json = format!("{{\"text\":\"line\\n{secret}\\tend\",\"n\":1}}");
         assert_found(&json, class, &secret);
-        let nested = format!("{{\"arguments\":\"{{\\\"note\\\":\\\"{secret}\\\",\\\"n\\\":[1]}}\"}}");
+        let nested =
+            format!("{{\"arguments\":\"{{\\\"note\\\":\\\"{secret}\\\",\\\"n\\\":[1]}}\"}}");
         assert_found(&nested, class, &secret);
         assert!(!mask(&nested).contains(&secret));
     }
@@ -101,25 +135,41 @@ fn every_example_percent_encoded() {
         let encoded: String = secret
             .bytes()
             .map(|byte| match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => (byte as char).to_string(),
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
+                    (byte as char).to_string()
+                }
                 _ => format!("%{byte:02X}"),
             })
             .collect();
         let text = format!("q={encoded}&page=2");
         let masked = masker(&Config::default()).mask(text.as_bytes());
-        let classes: Vec<_> = masked.findings.iter().map(|finding| &*finding.class).collect();
+        let classes: Vec<_> = masked
+            .findings
+            .iter()
+            .map(|finding| &*finding.class)
+            .collect();
         assert_eq!(classes, [class], "{text}");
         let output = String::from_utf8(masked.bytes).unwrap();
-        assert!(output.starts_with(&format!("q=[{class}:")) && output.ends_with("]&page=2"), "{output}");
+        assert!(
+            output.starts_with(&format!("q=[{class}:")) && output.ends_with("]&page=2"),
+            "{output}"
+        );
     }
 }
 
 #[test]
 fn every_example_in_base64() {
     for (class, secret) in examples() {
-        let text = format!("blob {} end", base64(format!("some text {secret} and more of it").as_bytes()));
+        let text = format!(
+            "blob {} end",
+            base64(format!("some text {secret} and more of it").as_bytes())
+        );
         let masked = masker(&Config::default()).mask(text.as_bytes());
-        let classes: Vec<_> = masked.findings.iter().map(|finding| (&*finding.class, finding.via)).collect();
+        let classes: Vec<_> = masked
+            .findings
+            .iter()
+            .map(|finding| (&*finding.class, finding.via))
+            .collect();
         assert_eq!(classes, [(class, Via::Base64)], "{text}");
     }
 }
@@ -175,18 +225,54 @@ fn near_misses() {
 
 #[test]
 fn values_beside_keys() {
-    assert_found("{\"password\": \"correct horse\"}", "PASSWORD", "correct horse");
-    assert_found("{\"password\":\"a\\\"b c\\\\\",\"x\":1}", "PASSWORD", "a\\\"b c\\\\");
-    assert_found("{\\\"db_password\\\":\\\"a\\\\\\\"b\\\",\\\"x\\\":1}", "PASSWORD", "a\\\\\\\"b");
+    assert_found(
+        "{\"password\": \"correct horse\"}",
+        "PASSWORD",
+        "correct horse",
+    );
+    assert_found(
+        "{\"password\":\"a\\\"b c\\\\\",\"x\":1}",
+        "PASSWORD",
+        "a\\\"b c\\\\",
+    );
+    assert_found(
+        "{\\\"db_password\\\":\\\"a\\\\\\\"b\\\",\\\"x\\\":1}",
+        "PASSWORD",
+        "a\\\\\\\"b",
+    );
     assert_found("DB_PASSWORD=hunter", "PASSWORD", "hunter");
     assert_found("user=x&password=hunter&y=1", "PASSWORD", "hunter");
-    assert_found("UPDATE t SET password = 'it''s me' WHERE 1", "PASSWORD", "it''s me");
+    assert_found(
+        "UPDATE t SET password = 'it''s me' WHERE 1",
+        "PASSWORD",
+        "it''s me",
+    );
     let secret = ["wJalrXUtnFEMI/K7MDENG", "/bPxRfiCYzR7Q3XBMPLKE"].concat();
-    assert_found(&format!("aws_secret_access_key = {secret}"), "AWS_SECRET_KEY", &secret);
-    assert_found("\"api_key\": \"9f86d081884c7d65\"", "SECRET", "9f86d081884c7d65");
-    assert_found("Authorization: Basic dXNlcjpwYXNzd29yZA==", "AUTHORIZATION", "dXNlcjpwYXNzd29yZA==");
-    assert_found("\"authorization\":\"Bearer abc.def-123\"", "AUTHORIZATION", "abc.def-123");
-    assert_found("GET /\r\nCookie: a=b; sid=31d4d96e407aad42\r\n\r\n", "COOKIE", "a=b; sid=31d4d96e407aad42");
+    assert_found(
+        &format!("aws_secret_access_key = {secret}"),
+        "AWS_SECRET_KEY",
+        &secret,
+    );
+    assert_found(
+        "\"api_key\": \"9f86d081884c7d65\"",
+        "SECRET",
+        "9f86d081884c7d65",
+    );
+    assert_found(
+        "Authorization: Basic dXNlcjpwYXNzd29yZA==",
+        "AUTHORIZATION",
+        "dXNlcjpwYXNzd29yZA==",
+    );
+    assert_found(
+        "\"authorization\":\"Bearer abc.def-123\"",
+        "AUTHORIZATION",
+        "abc.def-123",
+    );
+    assert_found(
+        "GET /\r\nCookie: a=b; sid=31d4d96e407aad42\r\n\r\n",
+        "COOKIE",
+        "a=b; sid=31d4d96e407aad42",
+    );
     assert_found("\"dob\": \"1980-02-03\"", "DATE_OF_BIRTH", "1980-02-03");
     assert_found("she was born on 3/23/1940.", "DATE_OF_BIRTH", "3/23/1940");
 }
@@ -199,24 +285,53 @@ fn private_keys() {
         let key = format!("{dashes}BEGIN {label}{dashes}\n{body}{dashes}END {label}{dashes}");
         assert_found(&format!("key:\n{key}\nafter"), "PRIVATE_KEY", &key);
         let escaped = key.replace('\n', "\\n");
-        assert_found(&format!("{{\"k\":\"{escaped}\\n\"}}"), "PRIVATE_KEY", &escaped);
+        assert_found(
+            &format!("{{\"k\":\"{escaped}\\n\"}}"),
+            "PRIVATE_KEY",
+            &escaped,
+        );
     }
-    let public = format!("{dashes}BEGIN PUBLIC KEY{dashes}\n{}{dashes}END PUBLIC KEY{dashes}", &body[..200]);
-    assert!(!found(&public).iter().any(|(class, _)| class == "PRIVATE_KEY"));
+    let public = format!(
+        "{dashes}BEGIN PUBLIC KEY{dashes}\n{}{dashes}END PUBLIC KEY{dashes}",
+        &body[..200]
+    );
+    assert!(
+        !found(&public)
+            .iter()
+            .any(|(class, _)| class == "PRIVATE_KEY")
+    );
 }
 
 #[test]
 fn json_stays_json() {
-    assert_eq!(mask("{\"card\":4111111111111111}"), format!("{{\"card\":\"{}\"}}", mask("4111111111111111")));
-    assert_eq!(mask("[1, 4111111111111111, 2]"), format!("[1, \"{}\", 2]", mask("4111111111111111")));
-    assert_eq!(mask("[-4111111111111111]"), format!("[\"{}\"]", mask("4111111111111111")));
+    assert_eq!(
+        mask("{\"card\":4111111111111111}"),
+        format!("{{\"card\":\"{}\"}}", mask("4111111111111111"))
+    );
+    assert_eq!(
+        mask("[1, 4111111111111111, 2]"),
+        format!("[1, \"{}\", 2]", mask("4111111111111111"))
+    );
+    assert_eq!(
+        mask("[-4111111111111111]"),
+        format!("[\"{}\"]", mask("4111111111111111"))
+    );
     assert_eq!(
         mask("{\"a\":\"{\\\"card\\\":4111111111111111}\"}"),
-        format!("{{\"a\":\"{{\\\"card\\\":\\\"{}\\\"}}\"}}", mask("4111111111111111")),
+        format!(
+            "{{\"a\":\"{{\\\"card\\\":\\\"{}\\\"}}\"}}",
+            mask("4111111111111111")
+        ),
     );
     // In a string it is one already.
-    assert_eq!(mask("{\"a\":\": 4111111111111111, \"}"), format!("{{\"a\":\": {}, \"}}", mask("4111111111111111")));
-    assert_eq!(mask("cards: 4111111111111111, x"), format!("cards: {}, x", mask("4111111111111111")));
+    assert_eq!(
+        mask("{\"a\":\": 4111111111111111, \"}"),
+        format!("{{\"a\":\": {}, \"}}", mask("4111111111111111"))
+    );
+    assert_eq!(
+        mask("cards: 4111111111111111, x"),
+        format!("cards: {}, x", mask("4111111111111111"))
+    );
 }
 
 #[test]
@@ -236,7 +351,12 @@ fn one_value_has_one_placeholder() {
 fn actions() {
     let with = |action| {
         let actions = vec![("CARD".to_owned(), action)];
-        masker(&Config { actions, ..Config::default() }).mask_str("pay 4111111111111111 now").0
+        masker(&Config {
+            actions,
+            ..Config::default()
+        })
+        .mask_str("pay 4111111111111111 now")
+        .0
     };
     assert_eq!(with(Action::Full), "pay [CARD] now");
     assert_eq!(with(Action::KeepLast4), "pay ****1111 now");
@@ -247,7 +367,9 @@ fn actions() {
 #[test]
 fn fields() {
     let masker = masker(&Config::default());
-    let masked = |name: &str, value: &str| String::from_utf8(masker.mask_field(name, value.as_bytes()).bytes).unwrap();
+    let masked = |name: &str, value: &str| {
+        String::from_utf8(masker.mask_field(name, value.as_bytes()).bytes).unwrap()
+    };
     assert!(masked("password", "correct horse").starts_with("[PASSWORD:"));
     assert!(masked("dob", "1980-02-03").starts_with("[DATE_OF_BIRTH:"));
     assert_eq!(masked("created", "1980-02-03"), "1980-02-03");
@@ -264,22 +386,54 @@ fn rules() {
         ..Rule::default()
     };
     let mask = |rule: Rule, text: &str| {
-        masker(&Config { rules: vec![rule], ..Config::default() }).mask_str(text).0
+        masker(&Config {
+            rules: vec![rule],
+            ..Config::default()
+        })
+        .mask_str(text)
+        .0
     };
     assert!(mask(rule(r"\bE-\d{6}\b"), "id E-123456.").starts_with("id [EMPLOYEE_ID:"));
-    let near = Rule { keywords: vec!["badge".into()], ..rule(r"\b\d{6}\b") };
+    let near = Rule {
+        keywords: vec!["badge".into()],
+        ..rule(r"\b\d{6}\b")
+    };
     assert_eq!(mask(near.clone(), "order 123456"), "order 123456");
     assert!(mask(near, "BADGE 123456").starts_with("BADGE [EMPLOYEE_ID:"));
-    let group = Rule { group: 1, action: Some(Action::Full), ..rule(r"emp=(\d+)") };
+    let group = Rule {
+        group: 1,
+        action: Some(Action::Full),
+        ..rule(r"emp=(\d+)")
+    };
     assert_eq!(mask(group, "emp=77;"), "emp=[EMPLOYEE_ID];");
-    let allow = Rule { allow: vec!["^E-0+$".into()], action: Some(Action::Full), ..rule(r"E-\d+") };
+    let allow = Rule {
+        allow: vec!["^E-0+$".into()],
+        action: Some(Action::Full),
+        ..rule(r"E-\d+")
+    };
     assert_eq!(mask(allow, "E-000 E-123"), "E-000 [EMPLOYEE_ID]");
-    let fields = Rule { fields: vec!["users.*.badge".into()], action: Some(Action::Full), ..rule(r"\d{6}") };
+    let fields = Rule {
+        fields: vec!["users.*.badge".into()],
+        action: Some(Action::Full),
+        ..rule(r"\d{6}")
+    };
     assert_eq!(
-        mask(fields, r#"{"n":"123456","users":[{"badge":"123456"},{"badge":"654321","x":"111111"}]}"#),
+        mask(
+            fields,
+            r#"{"n":"123456","users":[{"badge":"123456"},{"badge":"654321","x":"111111"}]}"#
+        ),
         r#"{"n":"123456","users":[{"badge":"[EMPLOYEE_ID]"},{"badge":"[EMPLOYEE_ID]","x":"111111"}]}"#
     );
-    assert!(Masker::new(&Config { rules: vec![rule("(")], ..Config::default() }, Key::new("k", &[0; 32])).is_err());
+    assert!(
+        Masker::new(
+            &Config {
+                rules: vec![rule("(")],
+                ..Config::default()
+            },
+            Key::new("k", &[0; 32])
+        )
+        .is_err()
+    );
 }
 
 #[test]
@@ -288,7 +442,10 @@ fn nothing_prints_a_secret() {
     let masked = masker.mask(b"bob@example.com");
     let mut stream = masker.stream();
     stream.push(b"bob@example.com", &mut Vec::new(), &mut Vec::new());
-    let printed = format!("{masked:?} {masker:?} {stream:?} {:?}", Key::new("id", b"bob@example.com.................")); 
+    let printed = format!(
+        "{masked:?} {masker:?} {stream:?} {:?}",
+        Key::new("id", b"bob@example.com.................")
+    );
     assert!(!printed.contains("bob") && !printed.contains("98, 111, 98"));
 }
 
@@ -297,15 +454,32 @@ fn hostile_text_takes_no_longer() {
     let masker = masker(&Config::default());
     let dashes = "-".repeat(5);
     for text in [
-        "key=".to_owned(), "password=\"".into(), "pwd='".into(), "a://b:c@".into(), "1 ".into(), "a@a.".into(),
-        "eyJaaaaaaaaaaaaaaaa.".into(), format!("{dashes}BEGIN PRIVATE KEY{dashes}"), "\\".into(), "\\u0041".into(), "%41".into(),
-        "::1".into(), "\\\"key\\\":\\\"".into(), "glpat-aB3dE6gH9jK2mN5pQ8sT.".into(), "Cookie: a=".into(), "authorization: x ".into(),
+        "key=".to_owned(),
+        "password=\"".into(),
+        "pwd='".into(),
+        "a://b:c@".into(),
+        "1 ".into(),
+        "a@a.".into(),
+        "eyJaaaaaaaaaaaaaaaa.".into(),
+        format!("{dashes}BEGIN PRIVATE KEY{dashes}"),
+        "\\".into(),
+        "\\u0041".into(),
+        "%41".into(),
+        "::1".into(),
+        "\\\"key\\\":\\\"".into(),
+        "glpat-aB3dE6gH9jK2mN5pQ8sT.".into(),
+        "Cookie: a=".into(),
+        "authorization: x ".into(),
     ] {
         let long = text.repeat((256 << 10) / text.len());
         let start = std::time::Instant::now();
         let masked = masker.mask(long.as_bytes());
         assert!(!masked.bytes.is_empty());
-        assert!(start.elapsed().as_secs() < 20, "{text}: {:?}", start.elapsed());
+        assert!(
+            start.elapsed().as_secs() < 20,
+            "{text}: {:?}",
+            start.elapsed()
+        );
         eprintln!("TIME {text} {:?}", start.elapsed());
     }
 }

@@ -59,7 +59,15 @@ const KEYS: &[(&str, Kind)] = &[
 ];
 
 /// Keys that end like telling ones and name what is public.
-const PUBLIC: &[&str] = &["publickey", "primarykey", "foreignkey", "cachekey", "pubkey", "idempotencykey", "partitionkey"];
+const PUBLIC: &[&str] = &[
+    "publickey",
+    "primarykey",
+    "foreignkey",
+    "cachekey",
+    "pubkey",
+    "idempotencykey",
+    "partitionkey",
+];
 
 /// A bit for each three letters that a telling key ends in, to turn the others away.
 static ENDS: [u64; 512] = {
@@ -99,7 +107,11 @@ fn kind_of(key: &[u8]) -> Option<Kind> {
     // Short ones are a word of their own, not the end of another: `compass`, `monkey`, `inside`.
     let start = letters.len() - end.len();
     let whole = start == 0 || starts_word(key, end.len());
-    let public = || PUBLIC.iter().any(|public| letters.ends_with(public.as_bytes()));
+    let public = || {
+        PUBLIC
+            .iter()
+            .any(|public| letters.ends_with(public.as_bytes()))
+    };
     ((end.len() > 5 || whole) && !public()).then_some(*kind)
 }
 
@@ -116,9 +128,23 @@ fn starts_word(key: &[u8], len: usize) -> bool {
     let before = bytes::before(key, at);
     !bytes::is(before, ALNUM)
         || key[at].is_ascii_uppercase() && before.is_ascii_lowercase()
-        || [&b"api"[..], b"access", b"auth", b"client", b"secret", b"private", b"user", b"db", b"id", b"session", b"refresh", b"account", b"shared"]
-            .iter()
-            .any(|word| at >= word.len() && key[at - word.len()..at].eq_ignore_ascii_case(word))
+        || [
+            &b"api"[..],
+            b"access",
+            b"auth",
+            b"client",
+            b"secret",
+            b"private",
+            b"user",
+            b"db",
+            b"id",
+            b"session",
+            b"refresh",
+            b"account",
+            b"shared",
+        ]
+        .iter()
+        .any(|word| at >= word.len() && key[at - word.len()..at].eq_ignore_ascii_case(word))
 }
 
 /// Whether a field of that name is secret whatever its value is.
@@ -147,7 +173,10 @@ pub(super) fn look(scan: &mut Scan<'_>, mark: usize) {
             end -= 1;
         }
     }
-    let Some(&[.., a, b, c]) = text.get(end.saturating_sub(3)..end).filter(|last| last.len() == 3) else {
+    let Some(&[.., a, b, c]) = text
+        .get(end.saturating_sub(3)..end)
+        .filter(|last| last.len() == 3)
+    else {
         return;
     };
     let last = end_of(a, b, c);
@@ -216,7 +245,10 @@ fn skip_blank(text: &[u8], at: usize) -> usize {
 fn quoted_end(scan: &mut Scan<'_>, start: usize, quote: u8) -> (usize, Shape) {
     if let Some(level) = quote_level(quote) {
         let closes = |byte| quote_level(byte).is_some_and(|found| found <= level);
-        return (scan.ahead(Ahead::Quote(level), start, closes), Shape::Quoted(level));
+        return (
+            scan.ahead(Ahead::Quote(level), start, closes),
+            Shape::Quoted(level),
+        );
     }
     let text = scan.text;
     let mut at = start;
@@ -238,7 +270,10 @@ fn bare_end(scan: &mut Scan<'_>, start: usize) -> usize {
     scan.ahead(Ahead::Bare, start, |byte| {
         bytes::is(byte, SPACE)
             || is_quote(byte)
-            || matches!(byte, b',' | b';' | b'&' | b'<' | b'>' | b'|' | b')' | b'}' | b']' | 0)
+            || matches!(
+                byte,
+                b',' | b';' | b'&' | b'<' | b'>' | b'|' | b')' | b'}' | b']' | 0
+            )
     })
 }
 
@@ -265,26 +300,46 @@ fn judge(scan: &mut Scan<'_>, kind: Kind, start: usize, end: usize, open: Shape,
 
 fn is_word_for_nothing(value: &[u8]) -> bool {
     const WORDS: &[&[u8]] = &[
-        b"null", b"none", b"nil", b"true", b"false", b"undefined", b"string", b"str", b"password",
-        b"redacted", b"required", b"optional", b"bool", b"boolean", b"number", b"object",
+        b"null",
+        b"none",
+        b"nil",
+        b"true",
+        b"false",
+        b"undefined",
+        b"string",
+        b"str",
+        b"password",
+        b"redacted",
+        b"required",
+        b"optional",
+        b"bool",
+        b"boolean",
+        b"number",
+        b"object",
     ];
     WORDS.iter().any(|word| word.eq_ignore_ascii_case(value))
 }
 
 fn is_password(value: &[u8], sure: bool) -> bool {
     if sure {
-        return value.len() >= 3 && !value.starts_with(b"process.env") && !value.starts_with(b"os.");
+        return value.len() >= 3
+            && !value.starts_with(b"process.env")
+            && !value.starts_with(b"os.");
     }
     value.len() >= 6
         && !value.iter().any(|byte| matches!(byte, b'(' | b'[' | b'{'))
-        && value.iter().any(|&byte| !bytes::is(byte, bytes::ALPHA) && !matches!(byte, b'.' | b'_' | b'-'))
+        && value
+            .iter()
+            .any(|&byte| !bytes::is(byte, bytes::ALPHA) && !matches!(byte, b'.' | b'_' | b'-'))
 }
 
 /// Whether a value is of one piece, mixed, and not made of words.
 fn is_random(value: &[u8]) -> bool {
     let head = &value[..value.len().min(512)];
     head.len() >= 8
-        && head.iter().all(|&byte| byte.is_ascii_graphic() && !matches!(byte, b'(' | b'{' | b'['))
+        && head
+            .iter()
+            .all(|&byte| byte.is_ascii_graphic() && !matches!(byte, b'(' | b'{' | b'['))
         && head.iter().any(u8::is_ascii_digit)
         && head.iter().any(u8::is_ascii_alphabetic)
         && entropy(head) >= if head.len() < 16 { 2.7 } else { 3.0 }
@@ -301,17 +356,30 @@ fn authorization(scan: &mut Scan<'_>, value: usize) {
         let end = line_end(scan, value);
         (value, end, Shape::Line)
     };
-    let scheme = start + text[start.min(end)..end].iter().take(32).take_while(|&&byte| bytes::is(byte, ALNUM | JOINER)).count();
+    let scheme = start
+        + text[start.min(end)..end]
+            .iter()
+            .take(32)
+            .take_while(|&&byte| bytes::is(byte, ALNUM | JOINER))
+            .count();
     let first = skip_blank(text, scheme);
     if scheme > start && first > scheme && first < end {
         let one_piece = [&b"bearer"[..], b"basic", b"token", b"apikey", b"negotiate"]
             .iter()
             .any(|known| text[start..scheme].eq_ignore_ascii_case(known));
-        let piece = if one_piece { bare_end(scan, first).min(end) } else { end };
+        let piece = if one_piece {
+            bare_end(scan, first).min(end)
+        } else {
+            end
+        };
         if one_piece && piece - first >= 4 && !is_placeholder(&text[first..piece]) {
             let shape = if piece == end { shape } else { Shape::Token };
             scan.report_open(Core::Authorization, first, piece, shape);
-        } else if !one_piece && text[first..end].iter().any(|byte| matches!(byte, b'=' | b'/')) {
+        } else if !one_piece
+            && text[first..end]
+                .iter()
+                .any(|byte| matches!(byte, b'=' | b'/'))
+        {
             scan.report_open(Core::Authorization, first, end, shape);
         }
     } else if scheme <= end && is_random(text[start..end].trim_ascii()) {
@@ -321,7 +389,9 @@ fn authorization(scan: &mut Scan<'_>, value: usize) {
 
 /// A header's value to the end of its line, or of the string that it stands in.
 fn line_end(scan: &mut Scan<'_>, start: usize) -> usize {
-    scan.ahead(Ahead::Line, start, |byte| matches!(byte, b'\n' | b'\r' | 0 | b'"' | b'\''))
+    scan.ahead(Ahead::Line, start, |byte| {
+        matches!(byte, b'\n' | b'\r' | 0 | b'"' | b'\'')
+    })
 }
 
 /// Cookies: RFC 6265, section 4.
@@ -334,7 +404,12 @@ fn cookie(scan: &mut Scan<'_>, value: usize, line: bool) {
     } else {
         (value, line_end(scan, value), Shape::Line)
     };
-    let name = start + text[start.min(end)..end].iter().take(256).take_while(|&&byte| bytes::is(byte, ALNUM | JOINER) || byte == b'.').count();
+    let name = start
+        + text[start.min(end)..end]
+            .iter()
+            .take(256)
+            .take_while(|&&byte| bytes::is(byte, ALNUM | JOINER) || byte == b'.')
+            .count();
     let pairs = name > start && name < end && text[name] == b'=' && end - name > 1;
     if pairs && (line || name + 2 < end) {
         scan.report_open(Core::Cookie, start, end, shape);

@@ -197,7 +197,10 @@ impl<'a> Scan<'a> {
         let known = &mut self.ends.ranges[what.slot()];
         if !(known.0..=known.1).contains(&start) || known.1 == 0 {
             let rest = &self.text[start..];
-            let len = rest.iter().position(|&byte| ends(byte)).unwrap_or(rest.len());
+            let len = rest
+                .iter()
+                .position(|&byte| ends(byte))
+                .unwrap_or(rest.len());
             *known = (start, start + len);
         }
         known.1

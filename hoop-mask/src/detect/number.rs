@@ -1,7 +1,9 @@
 //! Everything that starts with a digit: cards, personal numbers, telephone numbers, dates, IPv4.
 
+use std::ops::Range;
+
 use super::{CORE, Core, Normal, Scan, Spec, context};
-use crate::bytes::{self, ALNUM, ALPHA, DIGIT, WORD};
+use crate::bytes::{self, ALNUM, ALPHA, DIGIT, HIGH, WORD};
 use crate::validate::{
     self, americas, asia_pacific, card, date, europe, iban, mod97, net, nordic, phone, us,
 };
@@ -99,7 +101,8 @@ impl Number {
                 break;
             }
             number.ends[number.groups] = group;
-            number.digits[number.groups] = number.digits[number.groups - 1] + (group - at - separator);
+            number.digits[number.groups] =
+                number.digits[number.groups - 1] + (group - at - separator);
             number.groups += 1;
             at = group;
         }
@@ -109,8 +112,8 @@ impl Number {
 
 fn separator(text: &[u8]) -> usize {
     match text {
-        [b')', b' ' | b'-' | b'.', ..] | [b' ', b'(', ..] | [0xc2, 0xa0, ..] => 2,
-        [b' ' | b'-' | b'.' | b'/' | b')' | b'+', ..] => 1,
+        [b')', b' ' | b'-' | b'.' | b'/', ..] | [b' ', b'(', ..] | [0xc2, 0xa0, ..] => 2,
+        [b' ' | b'-' | b'.' | b'/' | b'(' | b')' | b'+', ..] => 1,
         [0xe2, 0x80, 0x90..=0x94 | 0xaf, ..] => 3,
         _ => 0,
     }
@@ -129,15 +132,20 @@ pub(super) fn look(scan: &mut Scan<'_>, at: usize) {
         }
         return;
     }
+    // Two digits are a year in the likes of `14-Mar-87` only.
+    let year = first == 4 && matches!(text[at], b'1' | b'2') || first == 2 && before != b' ';
+    if year && named_date(scan, at, first_end) {
+        return;
+    }
     // Most numbers in a text are short and stand alone, or are a decimal fraction.
     if first < 7 && !more_follows(text, first_end) {
         return;
     }
-    groups(scan, at, first_end);
+    in_groups(scan, at, first_end);
 }
 
 #[inline(never)]
-fn groups(scan: &mut Scan<'_>, at: usize, first_end: usize) {
+fn in_groups(scan: &mut Scan<'_>, at: usize, first_end: usize) {
     let text = scan.text;
     let first = first_end - at;
     let before = bytes::before(text, at);
@@ -161,7 +169,8 @@ fn groups(scan: &mut Scan<'_>, at: usize, first_end: usize) {
         if digits < 4 {
             break;
         }
-        if judge(scan, at, number.ends[group], digits, joined, group + 1 == number.groups) {
+        let whole = group + 1 == number.groups;
+        if judge(scan, at..number.ends[group], digits, joined, whole) {
             return;
         }
     }
@@ -172,9 +181,11 @@ fn groups(scan: &mut Scan<'_>, at: usize, first_end: usize) {
 fn more_follows(text: &[u8], end: usize) -> bool {
     let next = bytes::get(text, end);
     match next {
-        b' ' | b'-' | b'.' | b'/' | b')' | b'+' => {
+        b' ' | b'-' | b'.' | b'/' | b'(' | b')' | b'+' => {
             let after = bytes::get(text, end + 1);
-            after.is_ascii_digit() || matches!(after, b' ' | b'(' | b'-') && bytes::get(text, end + 2).is_ascii_digit()
+            after.is_ascii_digit()
+                || matches!(after, b' ' | b'(' | b'-' | b'/' | b'.')
+                    && bytes::get(text, end + 2).is_ascii_digit()
                 || bytes::is(after, ALPHA) && next == b'-'
         }
         0xc2 | 0xe2 => true,
@@ -183,8 +194,15 @@ fn more_follows(text: &[u8], end: usize) -> bool {
 }
 
 /// Judges the digits from `start` to `end`; the last of the tries is the shortest.
-fn judge(scan: &mut Scan<'_>, start: usize, end: usize, digits: usize, joined: bool, whole: bool) -> bool {
+fn judge(
+    scan: &mut Scan<'_>,
+    range: Range<usize>,
+    digits: usize,
+    joined: bool,
+    whole: bool,
+) -> bool {
     let text = scan.text;
+    let Range { start, end } = range;
     let after = bytes::get(text, end);
     if bytes::is(after, WORD) && !matches!(after, b'x' | b'X' | b'e' | b'T') || after == b'_' {
         return false;
@@ -201,7 +219,10 @@ fn judge(scan: &mut Scan<'_>, start: usize, end: usize, digits: usize, joined: b
     if joined {
         return false;
     }
-    if digits <= 12 && value.iter().filter(|&&byte| byte == b'.').count() == 3 && net::is_ipv4(value) {
+    if digits <= 12
+        && value.iter().filter(|&&byte| byte == b'.').count() == 3
+        && net::is_ipv4(value)
+    {
         return ipv4(scan, start, end);
     }
     if digits == 9 && shaped(value, b"###-##-####") && us::is_ssn(value) {
@@ -211,42 +232,67 @@ fn judge(scan: &mut Scan<'_>, start: usize, end: usize, digits: usize, joined: b
     if !(6..=18).contains(&digits) {
         return false;
     }
-    let plus = start > 0 && text[start - 1] == b'+' || start > 1 && text[start - 2..start] == *b"+(";
+    let plus =
+        start > 0 && text[start - 1] == b'+' || start > 1 && text[start - 2..start] == *b"+(";
     if plus {
-        return phone_number(scan, start, end, 0);
+        let hints = scan.context.subjects(text, start, end);
+        return phone_number(scan, start, end, hints.all);
     }
     let mut hints = None;
-    let mut hint = |scan: &mut Scan<'_>| *hints.get_or_insert_with(|| scan.context.subjects(text, start, end));
+    let mut hint =
+        |scan: &mut Scan<'_>| *hints.get_or_insert_with(|| scan.context.subjects(text, start, end));
     if (6..=8).contains(&digits) && is_date(value) {
         // Most dates with a time are when something happened.
         let timed = matches!(after, b'T' | b' ') && bytes::get(text, end + 1).is_ascii_digit();
-        let born = match timed {
-            true => context::key_says(text, start, context::BIRTH),
-            false => hint(scan) & context::BIRTH != 0,
+        let born = if timed {
+            context::key_says(text, start, context::BIRTH)
+        } else {
+            hint(scan).all & context::BIRTH != 0
         };
         if born {
             scan.report(Core::DateOfBirth, start, end);
         }
         return true;
     }
-    if digits == 9 && us::is_ssn(value) && hint(scan) & context::SSN != 0 {
-        scan.report(Core::UsSsn, start, end);
-        return true;
-    }
-    for (i, national) in CHECKS.iter().enumerate() {
-        if (national.digits)(digits)
-            && (national.check)(value)
-            && ((national.sure)(value) || hint(scan) & context::IDENTITY != 0)
-        {
+    let passes = |national: &National| (national.digits)(digits) && (national.check)(value);
+    let is_ssn = digits == 9 && us::is_ssn(value);
+    if is_ssn || CHECKS.iter().any(passes) {
+        let hints = hint(scan);
+        // The end of a longer number is none by form alone, nor is what the last word calls a
+        // telephone number.
+        let phone = hints.nearest & context::PHONE != 0;
+        let sure = !phone && !continues(text, start);
+        let named = |subject| !phone && hints.all & subject != 0;
+        if is_ssn && sure && named(context::SSN) {
+            scan.report(Core::UsSsn, start, end);
+            return true;
+        }
+        let fits = |national: &National| {
+            passes(national) && (named(context::IDENTITY) || sure && (national.sure)(value))
+        };
+        if let Some(i) = CHECKS.iter().position(fits) {
             scan.push(CORE.len() + i, start, end, None);
             return true;
         }
     }
-    if digits >= 7 && (whole || digits >= 10) {
+    if (12..=19).contains(&digits)
+        && hint(scan).all & context::CARD != 0
+        && is_grouped_card(value)
+        && card::is_luhn(value)
+    {
+        scan.report(Core::Card, start, end);
+        return true;
+    }
+    if whole || digits >= 10 {
         let hints = hint(scan);
-        return phone_number(scan, start, end, hints);
+        return phone_number(scan, start, end, hints.all);
     }
     false
+}
+
+/// Whether digits and one separator are before the number.
+fn continues(text: &[u8], start: usize) -> bool {
+    start >= 2 && matches!(text[start - 1], b' ' | b'-' | b'.') && text[start - 2].is_ascii_digit()
 }
 
 /// Whether the digits are together, or in groups as cards have them.
@@ -265,7 +311,10 @@ fn ipv4(scan: &mut Scan<'_>, start: usize, end: usize) -> bool {
     if bytes::get(text, end) == b'.' && bytes::is(bytes::get(text, end + 1), ALNUM) {
         return true;
     }
-    if !matches!(value, b"127.0.0.1" | b"0.0.0.0" | b"255.255.255.255") && before != b'.' && before != b'-' {
+    if !matches!(value, b"127.0.0.1" | b"0.0.0.0" | b"255.255.255.255")
+        && before != b'.'
+        && before != b'-'
+    {
         scan.report(Core::IpAddress, start, end);
     }
     true
@@ -278,40 +327,131 @@ fn is_date(value: &[u8]) -> bool {
 
 fn phone_number(scan: &mut Scan<'_>, start: usize, end: usize, hints: u32) -> bool {
     let text = scan.text;
-    let mut start = start;
-    if start > 0 && text[start - 1] == b'(' {
+    let plus = bytes::before(text, start) == b'+';
+    let mut start = start - usize::from(plus);
+    let closes = |start: usize| {
+        let first = text[start..end]
+            .iter()
+            .find(|byte| matches!(byte, b'(' | b')'));
+        bytes::before(text, start) == b'(' && first == Some(&b')')
+    };
+    if closes(start) {
         start -= 1;
     }
-    if start > 0 && text[start - 1] == b'+' {
+    if !plus && bytes::before(text, start) == b'+' {
         start -= 1;
     }
     let extended = extension_end(text, end);
     let value = &text[start..extended];
-    let separated = text[start..end].iter().any(|byte| !byte.is_ascii_digit());
-    let sure = match text[start] {
-        b'+' => phone::is_international(value),
-        b'0' => separated && phone::is_international(value),
-        _ => is_north_american_form(&text[start..end]) && phone::is_north_american(value),
+    let dialled = &text[start..end];
+    // A number with a fraction is not separated.
+    let separators = dialled[1..].iter().filter(|byte| !byte.is_ascii_digit());
+    let separated = match separators.clone().count() {
+        0 => false,
+        1 => !separators.clone().any(|&byte| byte == b'.'),
+        _ => true,
     };
-    if sure || hints & context::PHONE != 0 && plausible(&text[start..end]) {
+    let sure = if value.starts_with(b"+") || value.starts_with(b"(+") {
+        // With separators a wrong area code is more likely than another meaning.
+        phone::is_international(value)
+            || separated
+                && plausible(dialled)
+                && groups(dialled).next().is_some_and(|first| first <= 4)
+    } else if value.starts_with(b"00") {
+        separated && phone::is_international(value)
+    } else {
+        separated && phone::is_phone(value) && !value.starts_with(b"0") && is_american_form(dialled)
+    };
+    let known = hints & context::PHONE != 0 && plausible(dialled)
+        || hints & context::MESSAGE != 0 && looks_dialled(dialled, separated);
+    if (sure || known) && !is_time(text, end) {
         scan.report(Core::Phone, start, extended);
         return true;
     }
     false
 }
 
-/// Whether the groups are those in which North American numbers are written.
-fn is_north_american_form(value: &[u8]) -> bool {
-    let national = [&b"1-"[..], b"1 ", b"1."].into_iter().find_map(|code| value.strip_prefix(code)).unwrap_or(value);
-    [&b"###-###-####"[..], b"### ### ####", b"###.###.####", b"(###) ###-####", b"(###)###-####", b"### ###-####"]
-        .into_iter()
-        .any(|shape| shaped(national, shape))
+/// The lengths of the groups of digits.
+fn groups(value: &[u8]) -> impl Iterator<Item = usize> {
+    value
+        .split(|byte| !byte.is_ascii_digit())
+        .map(<[u8]>::len)
+        .filter(|&len| len > 0)
 }
 
-/// Whether a number in a text about telephones can be one: not a date, not a year.
+/// Whether the groups are those in which North American numbers are written.
+fn is_american_form(value: &[u8]) -> bool {
+    const FORMS: [&[usize]; 4] = [&[3, 3, 4], &[1, 3, 3, 4], &[3, 7], &[1, 3, 7]];
+    FORMS
+        .iter()
+        .any(|form| groups(value).eq(form.iter().copied()))
+}
+
+/// Whether a number in a text about telephones can be one: E.164 allows 15 digits, and islands have
+/// numbers of six, in pairs.
 fn plausible(value: &[u8]) -> bool {
     let digits = value.iter().filter(|byte| byte.is_ascii_digit()).count();
-    (7..=15).contains(&digits)
+    let count = |wanted| value.iter().filter(|&&byte| byte == wanted).count();
+    ((7..=15).contains(&digits) || shaped(value, b"## ## ##"))
+        && !shaped(value, b"####-##-##")
+        && count(b'(') <= count(b')')
+}
+
+/// Whether a number in a text about messages looks like one to send them to, rather than years.
+fn looks_dialled(value: &[u8], separated: bool) -> bool {
+    let digits = value.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let years =
+        shaped(value, b"####-####") && (value.starts_with(b"19") || value.starts_with(b"20"));
+    let least = if separated { 7 } else { 8 };
+    digits >= least && plausible(value) && !years
+}
+
+/// Whether the last group before `end` is the hour of a time, after a date.
+fn is_time(text: &[u8], end: usize) -> bool {
+    matches!(text[end.min(text.len())..], [b':', tens, units, ..] if tens.is_ascii_digit() && units.is_ascii_digit())
+}
+
+/// A date of birth with the month by name, whose year is at `at`.
+fn named_date(scan: &mut Scan<'_>, at: usize, end: usize) -> bool {
+    let text = scan.text;
+    let [.., end_of_word, separator] = text[..at] else {
+        return false;
+    };
+    let follows = match separator {
+        b' ' => bytes::is(end_of_word, ALPHA | HIGH) || matches!(end_of_word, b',' | b'.'),
+        b'-' | b'/' | b'.' => bytes::is(end_of_word, ALPHA | HIGH),
+        _ => false,
+    };
+    if !follows {
+        return false;
+    }
+    let (mut from, mut start, mut month) = (at, None, false);
+    // `14 de marzo de 1987` has the most words.
+    for _ in 0..4 {
+        let gap = text[..from]
+            .iter()
+            .rev()
+            .take(2)
+            .take_while(|byte| b" ,.-/".contains(byte))
+            .count();
+        let word = bytes::run_start(text, from - gap, ALNUM | HIGH, 12);
+        if gap == 0 || word == from - gap {
+            break;
+        }
+        month |= date::is_month(&text[word..from - gap]);
+        from = word;
+        if month && date::is_date(&text[from..end]) {
+            start = Some(from);
+        }
+    }
+    let Some(start) = start.filter(|&start| !bytes::is(bytes::before(text, start), WORD)) else {
+        return false;
+    };
+    let born = scan.context.subjects(text, start, end).all & context::BIRTH != 0;
+    if born {
+        scan.report(Core::DateOfBirth, start, end);
+    }
+    born
 }
 
 /// Where the extension after a telephone number ends: `x12`, ` ext. 12`.
@@ -323,7 +463,9 @@ fn extension_end(text: &[u8], end: usize) -> usize {
     let rest = &text[at.min(text.len())..];
     let marker = [&b"ext. "[..], b"ext.", b"ext ", b"ext", b"x"]
         .into_iter()
-        .find(|marker| rest.len() > marker.len() && rest[..marker.len()].eq_ignore_ascii_case(marker))
+        .find(|marker| {
+            rest.len() > marker.len() && rest[..marker.len()].eq_ignore_ascii_case(marker)
+        })
         .map_or(0, <[u8]>::len);
     let digits = bytes::run_end(text, at + marker, DIGIT, 7);
     if marker == 0 || digits == at + marker || bytes::is(bytes::get(text, digits), WORD) {
@@ -336,7 +478,10 @@ fn extension_end(text: &[u8], end: usize) -> usize {
 fn letters_first(scan: &mut Scan<'_>, at: usize, first: usize) {
     let text = scan.text;
     let start = bytes::run_start(text, at, ALPHA, 7);
-    if !matches!(at - start, 1 | 2 | 6) || bytes::is(bytes::before(text, start), WORD) || bytes::before(text, start) == b'_' {
+    if !matches!(at - start, 1 | 2 | 6)
+        || bytes::is(bytes::before(text, start), WORD)
+        || bytes::before(text, start) == b'_'
+    {
         return;
     }
     let letters = at - start;
@@ -355,13 +500,20 @@ fn letters_first(scan: &mut Scan<'_>, at: usize, first: usize) {
 
 /// Where the IBAN at `start` ends (ISO 13616): together or in groups of four.
 fn iban_end(text: &[u8], start: usize) -> Option<usize> {
-    let want = iban::length(text[start].to_ascii_uppercase(), text[start + 1].to_ascii_uppercase())?;
+    let want = iban::length(
+        text[start].to_ascii_uppercase(),
+        text[start + 1].to_ascii_uppercase(),
+    )?;
     let (mut at, mut count) = (start, 0);
     while count < want {
         let byte = bytes::get(text, at);
         if bytes::is(byte, ALNUM) {
             count += 1;
-        } else if !(matches!(byte, b' ' | b'-' | b'+') && count % 4 == 0 && count > 0 && bytes::is(bytes::get(text, at + 1), ALNUM)) {
+        } else if !(matches!(byte, b' ' | b'-' | b'+')
+            && count % 4 == 0
+            && count > 0
+            && bytes::is(bytes::get(text, at + 1), ALNUM))
+        {
             return None;
         }
         at += 1;
@@ -369,7 +521,10 @@ fn iban_end(text: &[u8], start: usize) -> Option<usize> {
     let value = &text[start..at];
     let spaced;
     let value = if value.contains(&b'+') {
-        spaced = value.iter().map(|&byte| if byte == b'+' { b' ' } else { byte }).collect::<Vec<_>>();
+        spaced = value
+            .iter()
+            .map(|&byte| if byte == b'+' { b' ' } else { byte })
+            .collect::<Vec<_>>();
         &spaced
     } else {
         value
@@ -395,11 +550,16 @@ fn trailing_letter(scan: &mut Scan<'_>, start: usize, first_end: usize) {
 
 fn letters_and_digits(scan: &mut Scan<'_>, start: usize, end: usize) {
     let text = scan.text;
-    if bytes::is(bytes::get(text, end), WORD) || matches!(bytes::before(text, start), b'-' | b'.' | b'_') {
+    if bytes::is(bytes::get(text, end), WORD)
+        || matches!(bytes::before(text, start), b'-' | b'.' | b'_')
+    {
         return;
     }
     let value = &text[start..end];
     let digits = value.iter().filter(|byte| byte.is_ascii_digit()).count();
+    if !value.iter().any(u8::is_ascii_alphabetic) {
+        return;
+    }
     let fits = |national: &National| (national.digits)(digits) && (national.check)(value);
     if let Some(i) = CHECKS.iter().position(fits) {
         scan.push(CORE.len() + i, start, end, None);

@@ -51,5 +51,9 @@ fn armor_end(text: &[u8], body: usize) -> usize {
 
 /// Whether armor holds `byte`: base64, the header lines of RFC 1421, white space.
 pub(crate) fn in_armor(byte: u8) -> bool {
-    bytes::is(byte, ALNUM | SPACE) || matches!(byte, b'+' | b'/' | b'=' | b'-' | b':' | b',' | b'.' | b'(' | b')')
+    bytes::is(byte, ALNUM | SPACE)
+        || matches!(
+            byte,
+            b'+' | b'/' | b'=' | b'-' | b':' | b',' | b'.' | b'(' | b')'
+        )
 }

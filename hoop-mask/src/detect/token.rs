@@ -82,14 +82,17 @@ fn joined(text: &[u8], at: usize) -> Option<(usize, usize)> {
     let before = &text[at.saturating_sub(96)..at];
     if before.ends_with(b".") || before.ends_with(b"/") {
         for (i, vendor) in VENDORS.iter().enumerate().skip(JOINED) {
-            let known = matches!(vendor.prefix.last(), Some(b'.' | b'/')) && vendor.prefix.len() > 1;
+            let known =
+                matches!(vendor.prefix.last(), Some(b'.' | b'/')) && vendor.prefix.len() > 1;
             if known && before.ends_with(vendor.prefix) {
                 return Some((i, at - vendor.prefix.len()));
             }
             // Slack's and Discord's have more parts before the last.
             if vendor.prefix.ends_with(b"/")
                 && let Some(place) = memchr::memmem::find(before, vendor.prefix)
-                && before[place + vendor.prefix.len()..].iter().all(|&byte| bytes::is(byte, ALNUM) || byte == b'/')
+                && before[place + vendor.prefix.len()..]
+                    .iter()
+                    .all(|&byte| bytes::is(byte, ALNUM) || byte == b'/')
             {
                 return Some((i, at - before.len() + place));
             }
@@ -123,7 +126,8 @@ fn discord(text: &[u8], at: usize) -> Option<(usize, usize)> {
         return None;
     }
     let first = bytes::run_start(text, middle - 1, TOKEN, 32);
-    let known = (23..=28).contains(&(middle - 1 - first)) && matches!(text[first], b'M' | b'N' | b'O');
+    let known =
+        (23..=28).contains(&(middle - 1 - first)) && matches!(text[first], b'M' | b'N' | b'O');
     known.then(|| (super::vendors::position("discord"), first))
 }
 
@@ -134,14 +138,22 @@ fn vendor(scan: &mut Scan<'_>, i: usize, start: usize, after: usize) -> bool {
     let end = dotted_end(text, after, chars, i);
     let body = &text[after..end.min(after + HEAD)];
     let whole = end - start >= VENDORS[i].prefix.len() + min || end - after >= min;
-    if !whole || entropy(body) < MIN_ENTROPY || !body.iter().any(u8::is_ascii_digit) && body.len() < 32 {
+    if !whole
+        || entropy(body) < MIN_ENTROPY
+        || !body.iter().any(u8::is_ascii_digit) && body.len() < 32
+    {
         return false;
     }
     // Hexadecimal that goes on with other letters is none.
     if chars == HEX && bytes::is(bytes::get(text, end), WORD) {
         return false;
     }
-    scan.push(CORE.len() + NATIONAL.len() + i, start, end, Some(Shape::Token));
+    scan.push(
+        CORE.len() + NATIONAL.len() + i,
+        start,
+        end,
+        Some(Shape::Token),
+    );
     true
 }
 
@@ -150,7 +162,11 @@ fn dotted_end(text: &[u8], after: usize, chars: u8, i: usize) -> usize {
     let mut end = bytes::run_end(text, after, chars, usize::MAX);
     let dotted = VENDORS[i].prefix.contains(&b'.') || VENDORS[i].prefix.starts_with(b"gl");
     let mut parts = 1;
-    while dotted && parts < PARTS && bytes::get(text, end) == b'.' && bytes::is(bytes::get(text, end + 1), TOKEN) {
+    while dotted
+        && parts < PARTS
+        && bytes::get(text, end) == b'.'
+        && bytes::is(bytes::get(text, end + 1), TOKEN)
+    {
         end = bytes::run_end(text, end + 1, TOKEN, usize::MAX);
         parts += 1;
     }
@@ -161,14 +177,17 @@ fn dotted_end(text: &[u8], after: usize, chars: u8, i: usize) -> usize {
 fn bearer(scan: &mut Scan<'_>, start: usize) -> bool {
     let text = scan.text;
     let scheme = &text[start.saturating_sub(7)..start - 1];
-    let known = scheme.eq_ignore_ascii_case(b"bearer") || scheme.len() >= 5 && scheme[scheme.len() - 5..].eq_ignore_ascii_case(b"basic");
+    let known = scheme.eq_ignore_ascii_case(b"bearer")
+        || scheme.len() >= 5 && scheme[scheme.len() - 5..].eq_ignore_ascii_case(b"basic");
     if !known || text[start..].starts_with(b"eyJ") || prefixed(&text[start..]).is_some() {
         return false;
     }
     let end = start
         + text[start..]
             .iter()
-            .position(|&byte| !bytes::is(byte, TOKEN | bytes::BASE64) && !matches!(byte, b'=' | b'.' | b'~'))
+            .position(|&byte| {
+                !bytes::is(byte, TOKEN | bytes::BASE64) && !matches!(byte, b'=' | b'.' | b'~')
+            })
             .unwrap_or(text.len() - start);
     let head = &text[start..end.min(start + HEAD)];
     if !head.iter().any(u8::is_ascii_digit) || entropy(head) < MIN_ENTROPY {
@@ -190,7 +209,10 @@ fn jwt(scan: &mut Scan<'_>, start: usize) -> bool {
     }
     let mut end = bytes::run_end(text, start, TOKEN, usize::MAX);
     let mut parts = 1;
-    while parts < PARTS && bytes::get(text, end) == b'.' && (bytes::is(bytes::get(text, end + 1), TOKEN) || parts == 2) {
+    while parts < PARTS
+        && bytes::get(text, end) == b'.'
+        && (bytes::is(bytes::get(text, end + 1), TOKEN) || parts == 2)
+    {
         end = bytes::run_end(text, end + 1, TOKEN, usize::MAX);
         parts += 1;
     }

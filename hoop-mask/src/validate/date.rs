@@ -71,6 +71,11 @@ pub fn is_date(text: &[u8]) -> bool {
     }
 }
 
+/// Whether the word is the name of a month, or three letters or more of its start.
+pub(crate) fn is_month(word: &[u8]) -> bool {
+    month(word).is_some()
+}
+
 /// One of the three parts of a date.
 #[derive(Clone, Copy)]
 enum Part {
