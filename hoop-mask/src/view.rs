@@ -1,0 +1,220 @@
+//! Text with its escapes undone, and the way back.
+//!
+//! JSON strings (RFC 8259, section 7), JSON in such strings, and percent-encoding (RFC 3986, section
+//! 2.1) are undone in one go, whatever the depth: `\n`, `\\n` and `%0A` are a line feed. Only quotes
+//! keep their depth, since it tells where a value ends: the quote of a nested document is [`QUOTE`].
+
+use crate::{bytes, finding::Via};
+
+/// The quote of a document that stands in a JSON string; the next byte is that of one level deeper.
+pub(crate) const QUOTE: u8 = 0x11;
+/// The deepest level of quotes that is told apart.
+const DEEPEST: u32 = 3;
+
+/// The level of a quote: 0 for `"`, 1 for `\"`, 2 for `\\\"`; `None` for another byte.
+#[inline]
+pub(crate) fn quote_level(byte: u8) -> Option<u32> {
+    match byte {
+        b'"' => Some(0),
+        QUOTE..=0x13 => Some(u32::from(byte - QUOTE) + 1),
+        _ => None,
+    }
+}
+
+/// One escape.
+#[derive(Clone, Copy)]
+struct Escape {
+    view: usize,
+    view_len: usize,
+    raw: usize,
+    raw_len: usize,
+    via: Via,
+}
+
+/// What a window of raw bytes says.
+pub(crate) struct View<'a> {
+    pub(crate) text: &'a [u8],
+    escapes: &'a [Escape],
+}
+
+/// The memory of a view, to be used again.
+#[derive(Default)]
+pub(crate) struct Buffer {
+    text: Vec<u8>,
+    escapes: Vec<Escape>,
+}
+
+impl Buffer {
+    /// Undoes the escapes of `raw`; without any it is its own view.
+    pub(crate) fn view<'a>(&'a mut self, raw: &'a [u8]) -> View<'a> {
+        self.text.clear();
+        self.escapes.clear();
+        let mut done = 0;
+        let mut from = 0;
+        while let Some(found) = memchr::memchr2(b'\\', b'%', &raw[from..]) {
+            let at = from + found;
+            let escape = if raw[at] == b'\\' {
+                backslash(raw, at)
+            } else {
+                percent(raw, at)
+            };
+            let Some((raw_len, decoded, via)) = escape else {
+                from = at + 1;
+                continue;
+            };
+            self.text.extend_from_slice(&raw[done..at]);
+            self.escapes.push(Escape {
+                view: self.text.len(),
+                view_len: decoded.len(),
+                raw: at,
+                raw_len,
+                via,
+            });
+            self.text.extend_from_slice(decoded.as_bytes());
+            done = at + raw_len;
+            from = done;
+        }
+        if self.escapes.is_empty() {
+            return View::plain(raw);
+        }
+        self.text.extend_from_slice(&raw[done..]);
+        View {
+            text: &self.text,
+            escapes: &self.escapes,
+        }
+    }
+}
+
+impl<'a> View<'a> {
+    /// Bytes that are their own view.
+    pub(crate) fn plain(raw: &'a [u8]) -> Self {
+        Self {
+            text: raw,
+            escapes: &[],
+        }
+    }
+
+    /// Where what is at `at` in the view starts in the raw bytes.
+    pub(crate) fn raw_start(&self, at: usize) -> usize {
+        match self.escape_at(at) {
+            None => at,
+            Some(escape) if at < escape.view + escape.view_len => escape.raw,
+            Some(escape) => escape.raw + escape.raw_len + (at - escape.view - escape.view_len),
+        }
+    }
+
+    /// Where what ends before `at` in the view ends in the raw bytes.
+    pub(crate) fn raw_end(&self, at: usize) -> usize {
+        let Some(last) = at.checked_sub(1) else {
+            return 0;
+        };
+        match self.escape_at(last) {
+            Some(escape) if last < escape.view + escape.view_len => escape.raw + escape.raw_len,
+            _ => self.raw_start(last) + 1,
+        }
+    }
+
+    /// The first position in the view of what starts at `raw` or later.
+    pub(crate) fn position(&self, raw: usize) -> usize {
+        let next = self.escapes.partition_point(|escape| escape.raw < raw);
+        let Some(escape) = next.checked_sub(1).map(|i| &self.escapes[i]) else {
+            return raw.min(self.text.len());
+        };
+        let after = raw.saturating_sub(escape.raw + escape.raw_len);
+        (escape.view + escape.view_len + after).min(self.text.len())
+    }
+
+    /// How the bytes from `start` to `end` were written.
+    pub(crate) fn via(&self, start: usize, end: usize) -> Via {
+        let first = self
+            .escapes
+            .partition_point(|escape| escape.view + escape.view_len <= start);
+        match self.escapes.get(first) {
+            Some(escape) if escape.view < end => escape.via,
+            _ => Via::Plain,
+        }
+    }
+
+    fn escape_at(&self, at: usize) -> Option<&Escape> {
+        let next = self.escapes.partition_point(|escape| escape.view <= at);
+        next.checked_sub(1).map(|i| &self.escapes[i])
+    }
+}
+
+/// What an escape stands for: at most one character.
+struct Decoded {
+    bytes: [u8; 4],
+    len: usize,
+}
+
+impl Decoded {
+    fn byte(byte: u8) -> Self {
+        Self {
+            bytes: [byte, 0, 0, 0],
+            len: 1,
+        }
+    }
+
+    fn char(char: char) -> Self {
+        let mut bytes = [0; 4];
+        let len = char.encode_utf8(&mut bytes).len();
+        Self { bytes, len }
+    }
+
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+/// The escape whose first backslash is at `at`.
+fn backslash(raw: &[u8], at: usize) -> Option<(usize, Decoded, Via)> {
+    let run = raw[at..].iter().take_while(|&&byte| byte == b'\\').count();
+    let next = bytes::get(raw, at + run);
+    let via = Via::JsonEscaped;
+    let (more, decoded) = match next {
+        b'"' => {
+            // The quote's own backslashes are 0, 1, 3, 7, ...: those before are escaped ones.
+            let level = run.trailing_ones().min(DEEPEST);
+            let own = (1_usize << level) - 1;
+            if own == 0 || own < run {
+                return Some((run - own, Decoded::byte(b'\\'), via));
+            }
+            (1, Decoded::byte(QUOTE + level as u8 - 1))
+        }
+        b'\'' | b'/' => (1, Decoded::byte(next)),
+        b'n' | b'r' => (1, Decoded::byte(b'\n')),
+        b't' | b'b' | b'f' => (1, Decoded::byte(b'\t')),
+        b'u' | b'x' => {
+            let digits = if next == b'u' { 4 } else { 2 };
+            let first = at + run + 1;
+            match hex_digits(raw.get(first..first + digits)) {
+                Some(code) => {
+                    let char = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
+                    (1 + digits, Decoded::char(char))
+                }
+                None => (0, Decoded::byte(b'\\')),
+            }
+        }
+        _ => (0, Decoded::byte(b'\\')),
+    };
+    if run + more == 1 {
+        return None;
+    }
+    Some((run + more, decoded, via))
+}
+
+/// The percent-encoded byte at `at`.
+fn percent(raw: &[u8], at: usize) -> Option<(usize, Decoded, Via)> {
+    let code = hex_digits(raw.get(at + 1..at + 3))?;
+    Some((3, Decoded::byte(code as u8), Via::PercentEncoded))
+}
+
+fn hex_digits(digits: Option<&[u8]>) -> Option<u32> {
+    digits?.iter().try_fold(0, |code, &digit| {
+        Some(code << 4 | u32::from(bytes::hex(digit)?))
+    })
+}
