@@ -1,0 +1,158 @@
+//! The functions that are probed, and how each is called.
+
+use std::fmt;
+
+/// A function that is probed.
+///
+/// Arguments are counted from 0. Unless said otherwise the C calling convention of the platform
+/// holds: on `x86_64` arguments 0 to 5 are in `rdi`, `rsi`, `rdx`, `rcx`, `r8`, `r9` and the result is
+/// in `rax`; on `aarch64` arguments 0 to 7 are in `x0` to `x7` and the result is in `x0`. "Moved" is
+/// the number of bytes of plaintext that the call took from, or put into, the caller's buffer; a
+/// call that moved nothing leaves whatever was in the buffer before.
+///
+/// # OpenSSL and `BoringSSL`
+///
+/// Read in the sources of OpenSSL 1.1.1 and 3.0 to 3.5 and of `BoringSSL`. In OpenSSL none of these
+/// functions calls another, with one exception, [`SslWriteEx2`](Self::SslWriteEx2). In `BoringSSL`
+/// [`SslRead`](Self::SslRead) calls `SSL_peek`, which is not probed. Results of type `int` have 32
+/// bits: the upper half of the register is not theirs.
+///
+/// # Which call has the bytes
+///
+/// A write that would block (`SSL_ERROR_WANT_*`, `GNUTLS_E_AGAIN`) is made again by the program with
+/// the same bytes; only the call that succeeds counts, so that the bytes are not seen twice.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[non_exhaustive]
+pub enum Function {
+    /// `int SSL_read(SSL *ssl, void *buf, int num)`: 0 is the connection, 1 the buffer, read at
+    /// return. Returns moved if above 0, else nothing was.
+    SslRead,
+    /// `int SSL_read_ex(SSL *ssl, void *buf, size_t num, size_t *readbytes)`: 0 is the connection, 1
+    /// the buffer, read at return. If 1 is returned, moved is at argument 3, 8 bytes; else nothing
+    /// was, and the memory at 3 may be stale.
+    SslReadEx,
+    /// `int SSL_write(SSL *ssl, const void *buf, int num)`: 0 is the connection, 1 the buffer.
+    /// Returns moved if above 0, which is less than `num` under `SSL_MODE_ENABLE_PARTIAL_WRITE`.
+    SslWrite,
+    /// `int SSL_write_ex(SSL *ssl, const void *buf, size_t num, size_t *written)`: 0 is the
+    /// connection, 1 the buffer. If 1 is returned, moved is at argument 3, 8 bytes.
+    SslWriteEx,
+    /// `int SSL_write_ex2(SSL *ssl, const void *buf, size_t num, uint64_t flags, size_t *written)`,
+    /// since OpenSSL 3.3: as [`SslWriteEx`](Self::SslWriteEx) with moved at argument 4. It is what
+    /// `SSL_write_ex` calls there, on the same thread before it returns; the outer call counts.
+    SslWriteEx2,
+    /// `int SSL_read_early_data(SSL *ssl, void *buf, size_t num, size_t *readbytes)`, by a server:
+    /// arguments as [`SslReadEx`](Self::SslReadEx). Moved is at argument 3 if 1
+    /// (`SSL_READ_EARLY_DATA_SUCCESS`) is returned. It calls `SSL_read_ex`, at times through its
+    /// probed entry: the outer call counts.
+    SslReadEarlyData,
+    /// `int SSL_write_early_data(SSL *ssl, const void *buf, size_t num, size_t *written)`, by a
+    /// client: arguments as [`SslWriteEx`](Self::SslWriteEx). It calls `SSL_write_ex`, at times
+    /// through its probed entry: the outer call counts.
+    SslWriteEarlyData,
+    /// `ossl_ssize_t SSL_sendfile(SSL *ssl, int fd, off_t offset, size_t size, int flags)`, with
+    /// kernel TLS only. The bytes go from a file to the socket within the kernel and are in no
+    /// buffer: a positive result is that many bytes which were not seen.
+    SslSendfile,
+    /// `void SSL_free(SSL *ssl)`: 0 is a connection. It counts references: the pointer is reused only
+    /// after the last one, so that to forget it early loses the connection's join, not bytes.
+    SslFree,
+    /// `int SSL_set_fd(SSL *ssl, int fd)`: 0 is the connection, 1 the socket for both ways.
+    SslSetFd,
+    /// `int SSL_set_rfd(SSL *ssl, int fd)`: 0 is the connection, 1 the socket for reading.
+    SslSetRfd,
+    /// `int SSL_set_wfd(SSL *ssl, int fd)`: 0 is the connection, 1 the socket for writing.
+    SslSetWfd,
+
+    /// `ssize_t gnutls_record_send2(gnutls_session_t session, const void *data, size_t data_size,
+    /// size_t pad, unsigned flags)`: 0 is the connection, 1 the buffer. Returns moved if above 0
+    /// (64 bits; one record, so often less than `data_size`).
+    ///
+    /// `gnutls_record_send` is a jump to it through the procedure linkage table (seen in the code of
+    /// 3.7.9), `gnutls_record_send_file` and `gnutls_record_uncork` call `gnutls_record_send`: one
+    /// probe here sees them all once. Between `gnutls_record_cork` and
+    /// [`GnutlsRecordUncork`](Self::GnutlsRecordUncork) it only collects, returns `data_size`, and is
+    /// called again by the latter with what was collected.
+    ///
+    /// After `GNUTLS_E_AGAIN` (-28) or `GNUTLS_E_INTERRUPTED` (-52) the program may call with `data`
+    /// null and `data_size` 0; a positive result then counts bytes at the start of the buffer of the
+    /// call that failed.
+    GnutlsRecordSend2,
+    /// `ssize_t gnutls_record_send(gnutls_session_t session, const void *data, size_t data_size)`, as
+    /// [`GnutlsRecordSend2`](Self::GnutlsRecordSend2); only for a file without that one, before 3.6.3.
+    GnutlsRecordSend,
+    /// `ssize_t gnutls_record_send_range(gnutls_session_t session, const void *data, size_t
+    /// data_size, const gnutls_range_st *range)`: as
+    /// [`GnutlsRecordSend2`](Self::GnutlsRecordSend2), which it does not call.
+    GnutlsRecordSendRange,
+    /// `ssize_t gnutls_record_send_early_data(gnutls_session_t session, const void *data, size_t
+    /// data_size)`, by a client: 0 is the connection, 1 the buffer. Returns 0
+    /// (`GNUTLS_E_SUCCESS`) when all of `data_size` was taken.
+    GnutlsRecordSendEarlyData,
+    /// `int gnutls_record_uncork(gnutls_session_t session, unsigned flags)`: 0 is the connection.
+    /// Moves nothing of its own: a [`GnutlsRecordSend2`](Self::GnutlsRecordSend2) within it, on the
+    /// same thread, repeats bytes that were seen when they were corked.
+    GnutlsRecordUncork,
+    /// `ssize_t gnutls_record_recv(gnutls_session_t session, void *data, size_t data_size)`: 0 is the
+    /// connection, 1 the buffer, read at return. Returns moved if above 0 (64 bits).
+    ///
+    /// It, `gnutls_record_recv_seq` and `gnutls_record_recv_packet` do not call one another: the
+    /// first two end in a jump to an internal function that has no name in the file (seen in 3.7.9),
+    /// so a return probe sees their results and a `RET` probe would not.
+    GnutlsRecordRecv,
+    /// `ssize_t gnutls_record_recv_seq(gnutls_session_t session, void *data, size_t data_size,
+    /// unsigned char *seq)`: as [`GnutlsRecordRecv`](Self::GnutlsRecordRecv).
+    GnutlsRecordRecvSeq,
+    /// `ssize_t gnutls_record_recv_packet(gnutls_session_t session, gnutls_packet_t *packet)`: 0 is
+    /// the connection, 1 the place at which the function puts a pointer to the packet. Returns moved
+    /// if above 0. The packet is a structure that is not part of the interface; in 3.7.9 its bytes
+    /// begin at the pointer at `packet + 24`, plus the 8 bytes at `packet + 16` (as
+    /// `gnutls_packet_get` reads them).
+    GnutlsRecordRecvPacket,
+    /// `ssize_t gnutls_record_recv_early_data(gnutls_session_t session, void *data, size_t
+    /// data_size)`, by a server: as [`GnutlsRecordRecv`](Self::GnutlsRecordRecv).
+    GnutlsRecordRecvEarlyData,
+    /// `void gnutls_transport_set_int2(gnutls_session_t session, int recv_fd, int send_fd)`: 0 is the
+    /// connection, 1 and 2 are sockets. `gnutls_transport_set_int` is a macro of it.
+    GnutlsTransportSetInt2,
+    /// `void gnutls_deinit(gnutls_session_t session)`: 0 is a connection, which ends.
+    GnutlsDeinit,
+}
+
+impl Function {
+    /// The function's name as its own project writes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SslRead => "SSL_read",
+            Self::SslReadEx => "SSL_read_ex",
+            Self::SslWrite => "SSL_write",
+            Self::SslWriteEx => "SSL_write_ex",
+            Self::SslWriteEx2 => "SSL_write_ex2",
+            Self::SslReadEarlyData => "SSL_read_early_data",
+            Self::SslWriteEarlyData => "SSL_write_early_data",
+            Self::SslSendfile => "SSL_sendfile",
+            Self::SslFree => "SSL_free",
+            Self::SslSetFd => "SSL_set_fd",
+            Self::SslSetRfd => "SSL_set_rfd",
+            Self::SslSetWfd => "SSL_set_wfd",
+            Self::GnutlsRecordSend2 => "gnutls_record_send2",
+            Self::GnutlsRecordSend => "gnutls_record_send",
+            Self::GnutlsRecordSendRange => "gnutls_record_send_range",
+            Self::GnutlsRecordSendEarlyData => "gnutls_record_send_early_data",
+            Self::GnutlsRecordUncork => "gnutls_record_uncork",
+            Self::GnutlsRecordRecv => "gnutls_record_recv",
+            Self::GnutlsRecordRecvSeq => "gnutls_record_recv_seq",
+            Self::GnutlsRecordRecvPacket => "gnutls_record_recv_packet",
+            Self::GnutlsRecordRecvEarlyData => "gnutls_record_recv_early_data",
+            Self::GnutlsTransportSetInt2 => "gnutls_transport_set_int2",
+            Self::GnutlsDeinit => "gnutls_deinit",
+        }
+    }
+}
+
+impl fmt::Display for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
