@@ -110,6 +110,11 @@ impl<'data> Elf<'data> {
         })
     }
 
+    /// Whether there are section headers; a file runs without.
+    pub(crate) fn has_sections(&self) -> bool {
+        !self.sections.is_empty()
+    }
+
     /// The content of the first section of that name that takes room in the file.
     pub(crate) fn section(&self, name: &[u8]) -> Option<Region<'data>> {
         self.sections

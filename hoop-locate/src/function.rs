@@ -117,9 +117,58 @@ pub enum Function {
     GnutlsTransportSetInt2,
     /// `void gnutls_deinit(gnutls_session_t session)`: 0 is a connection, which ends.
     GnutlsDeinit,
+
+    /// `func (c *Conn) Read(b []byte) (int, error)` of `crypto/tls`. In Go's convention for registers,
+    /// at entry: `rax` (`x0`) is the connection, `rbx` (`x1`) the buffer, `rcx` (`x2`) its length. At
+    /// each `RET`: `rax` (`x0`) is moved, above 0 also with an error in `rbx` (`x1`).
+    ///
+    /// The stack of a goroutine moves, so that return probes would corrupt it, and its thread
+    /// changes: key by `g`, which is in `r14` (`x28`) at entry and at every `RET`. The buffer does not
+    /// move meanwhile (it escapes to the heap). Where the stack has to grow, the function begins again
+    /// at its entry, with the same arguments: an entry without a return replaces the one before.
+    ///
+    /// `c.conn` is an interface at offset 0. Where it is a `*net.TCPConn` its descriptor is the `int`
+    /// at `**(c + 8) + 16` (`conn.fd.pfd.Sysfd`, Go 1.10 to 1.27); the caller must check that it
+    /// is a socket of that process, as any other type may be there.
+    GoConnRead,
+    /// `func (c *Conn) Write(b []byte) (int, error)` of `crypto/tls`: as
+    /// [`GoConnRead`](Self::GoConnRead), the buffer's bytes being there from the entry on.
+    GoConnWrite,
+    /// `func (c *Conn) Close() error` of `crypto/tls`: at entry `rax` (`x0`) is the connection.
+    GoConnClose,
 }
 
 impl Function {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Self; 26] = [
+        Self::SslRead,
+        Self::SslReadEx,
+        Self::SslWrite,
+        Self::SslWriteEx,
+        Self::SslWriteEx2,
+        Self::SslReadEarlyData,
+        Self::SslWriteEarlyData,
+        Self::SslSendfile,
+        Self::SslFree,
+        Self::SslSetFd,
+        Self::SslSetRfd,
+        Self::SslSetWfd,
+        Self::GnutlsRecordSend2,
+        Self::GnutlsRecordSend,
+        Self::GnutlsRecordSendRange,
+        Self::GnutlsRecordSendEarlyData,
+        Self::GnutlsRecordUncork,
+        Self::GnutlsRecordRecv,
+        Self::GnutlsRecordRecvSeq,
+        Self::GnutlsRecordRecvPacket,
+        Self::GnutlsRecordRecvEarlyData,
+        Self::GnutlsTransportSetInt2,
+        Self::GnutlsDeinit,
+        Self::GoConnRead,
+        Self::GoConnWrite,
+        Self::GoConnClose,
+    ];
+
     /// The function's name as its own project writes it.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -147,6 +196,9 @@ impl Function {
             Self::GnutlsRecordRecvEarlyData => "gnutls_record_recv_early_data",
             Self::GnutlsTransportSetInt2 => "gnutls_transport_set_int2",
             Self::GnutlsDeinit => "gnutls_deinit",
+            Self::GoConnRead => "crypto/tls.(*Conn).Read",
+            Self::GoConnWrite => "crypto/tls.(*Conn).Write",
+            Self::GoConnClose => "crypto/tls.(*Conn).Close",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `GnuTLS`, where symbols name its functions.
 
 use crate::elf::Elf;
-use crate::named::{self, Named};
+use crate::named::{Named, Names};
 use crate::{Function, Kind, Library, Located, Options, Reason, Refusal, strings};
 
 /// What is probed: the innermost function that has a name on every way, so that no bytes are seen
@@ -23,9 +23,9 @@ const FUNCTIONS: &[Function] = &[
 /// From its log, which every build has.
 const LOGGING: &[u8] = b"Enabled GnuTLS ";
 
-pub(crate) fn locate(elf: &Elf<'_>, options: Options, located: &mut Located) {
+pub(crate) fn locate(elf: &Elf<'_>, names: &Names<'_>, options: Options, located: &mut Located) {
     let version = strings::version(elf, LOGGING);
-    let Some(mut named) = named::find(elf, FUNCTIONS, b"", options) else {
+    let Some(mut named) = names.find(elf, FUNCTIONS, options) else {
         if version.is_some() {
             located.refusals.push(Refusal {
                 kind: Kind::GnuTls,

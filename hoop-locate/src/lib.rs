@@ -17,14 +17,18 @@
 mod elf;
 mod function;
 mod gnutls;
+mod go;
 mod named;
 mod openssl;
+mod pclntab;
 mod returns;
+mod rustls;
 mod strings;
 
 pub use function::Function;
 
 use elf::Elf;
+use named::Names;
 use std::fmt;
 
 /// What one file holds.
@@ -168,8 +172,10 @@ pub enum Error {
 pub fn locate(file: &[u8], options: Options) -> Result<Located, Error> {
     let elf = Elf::parse(file)?;
     let mut located = Located::default();
-    openssl::locate(&elf, options, &mut located);
-    gnutls::locate(&elf, options, &mut located);
+    let names = Names::read(&elf);
+    openssl::locate(&elf, &names, options, &mut located);
+    gnutls::locate(&elf, &names, options, &mut located);
+    go::locate(&elf, &names, &mut located);
     Ok(located)
 }
 

@@ -1,46 +1,105 @@
-//! Functions of C libraries, which tables of symbols name as the source does.
+//! The functions that tables of symbols name.
 
 use crate::elf::{Elf, Symbol, Table};
 use crate::returns::{Jumps, returns};
-use crate::{Function, How, Options, Probe};
+use crate::{Function, How, Options, Probe, rustls};
 
-/// The functions of `wanted` that the file defines, by name, from the first table that has any.
-/// `is_tell` is asked of every name of that table, and its last `true` is returned with them.
-pub(crate) fn find(
-    elf: &Elf<'_>,
-    wanted: &[Function],
-    tell: &[u8],
-    options: Options,
-) -> Option<Named> {
-    [
-        (Table::Dynamic, How::DynamicSymbols),
-        (Table::Static, How::Symbols),
-    ]
-    .into_iter()
-    .map(|(table, how)| {
-        let mut named = Named {
-            how,
-            probes: Vec::new(),
-            told: false,
-        };
-        for symbol in elf.functions(table) {
-            named.told |= symbol.name == tell;
-            let function = wanted.iter().find(|f| f.name().as_bytes() == symbol.name);
-            if let Some(&function) = function {
-                named.add(elf, function, symbol, options);
-            }
-        }
-        named
-    })
-    .find(|named| !named.probes.is_empty())
+/// How often one function is probed in one file. A C library has a second only for another version of
+/// its interface; a generic function of Rust has one for each of its types.
+pub(crate) const MAX_TIMES: usize = 64;
+
+/// What was looked for, by table; read in one pass, as a large file has a million symbols.
+pub(crate) struct Names<'data> {
+    dynamic: Found<'data>,
+    fixed: Found<'data>,
 }
 
-/// What a table of symbols has.
+/// What one table of symbols has.
+#[derive(Default)]
+struct Found<'data> {
+    functions: Vec<(Function, Symbol<'data>)>,
+    boringssl: bool,
+}
+
+/// Functions of one library, from one table.
 pub(crate) struct Named {
     pub(crate) how: How,
     pub(crate) probes: Vec<Probe>,
-    /// Whether the name that was to tell two libraries apart is there.
-    pub(crate) told: bool,
+    /// Whether the same table names a function that `BoringSSL` has and OpenSSL has not.
+    pub(crate) boringssl: bool,
+    /// A function that is there more than [`MAX_TIMES`].
+    pub(crate) too_many: Option<Function>,
+}
+
+/// A function that `BoringSSL` and AWS-LC have and OpenSSL has not.
+const BORINGSSL_TELL: &[u8] = b"SSL_CTX_set_grease_enabled";
+
+impl<'data> Names<'data> {
+    pub(crate) fn read(elf: &Elf<'data>) -> Self {
+        Self {
+            dynamic: Found::read(elf, Table::Dynamic),
+            fixed: Found::read(elf, Table::Static),
+        }
+    }
+
+    /// The functions of `wanted`, from the first table that has any of them.
+    pub(crate) fn find(
+        &self,
+        elf: &Elf<'_>,
+        wanted: &[Function],
+        options: Options,
+    ) -> Option<Named> {
+        [
+            (How::DynamicSymbols, &self.dynamic),
+            (How::Symbols, &self.fixed),
+        ]
+        .into_iter()
+        .map(|(how, found)| found.named(elf, wanted, how, options))
+        .find(|named| !named.probes.is_empty())
+    }
+
+    /// Go's functions, whose extents matter.
+    pub(crate) fn symbols(&self, wanted: Function) -> impl Iterator<Item = Symbol<'data>> {
+        let of = move |(function, symbol): &(Function, Symbol<'data>)| {
+            (*function == wanted).then_some(*symbol)
+        };
+        self.fixed.functions.iter().filter_map(of)
+    }
+}
+
+impl<'data> Found<'data> {
+    fn read(elf: &Elf<'data>, table: Table) -> Self {
+        let mut found = Self::default();
+        let mut times = [0; Function::ALL.len()];
+        for symbol in elf.functions(table) {
+            found.boringssl |= symbol.name == BORINGSSL_TELL;
+            let Some(function) = function(symbol.name) else {
+                continue;
+            };
+            let times = &mut times[function as usize];
+            // One more than is probed, so that there being too many is known.
+            if *times <= MAX_TIMES {
+                *times += 1;
+                found.functions.push((function, symbol));
+            }
+        }
+        found
+    }
+
+    fn named(&self, elf: &Elf<'_>, wanted: &[Function], how: How, options: Options) -> Named {
+        let mut named = Named {
+            how,
+            probes: Vec::new(),
+            boringssl: self.boringssl,
+            too_many: None,
+        };
+        for (function, symbol) in &self.functions {
+            if wanted.contains(function) {
+                named.add(elf, *function, symbol, options);
+            }
+        }
+        named
+    }
 }
 
 impl Named {
@@ -50,19 +109,22 @@ impl Named {
             .any(|probe| functions.contains(&probe.function))
     }
 
-    /// One probe for each function: a second symbol of its name is another version of its interface,
-    /// and the first, as it stands in the file, is taken only if no other place claims it.
-    fn add(&mut self, elf: &Elf<'_>, function: Function, symbol: Symbol<'_>, options: Options) {
+    fn add(&mut self, elf: &Elf<'_>, function: Function, symbol: &Symbol<'_>, options: Options) {
         let Some(entry) = elf.code_offset(symbol.address) else {
             return;
         };
-        let known = |probe: &Probe| probe.function == function && probe.entry == entry;
-        let times = self
+        let same = |probe: &&Probe| probe.function == function;
+        // Aliases, and versions of one interface that share their code.
+        if self
             .probes
             .iter()
-            .filter(|probe| probe.function == function)
-            .count();
-        if times >= MAX_TIMES || self.probes.iter().any(known) {
+            .filter(same)
+            .any(|probe| probe.entry == entry)
+        {
+            return;
+        }
+        if self.probes.iter().filter(same).count() >= MAX_TIMES {
+            self.too_many = Some(function);
             return;
         }
         let returns = if options.returns {
@@ -78,6 +140,14 @@ impl Named {
     }
 }
 
-/// How often one function of a C library is probed in one file: versions of one interface
-/// (`name@V1`, `name@@V2`) may have code of their own.
-const MAX_TIMES: usize = 4;
+/// The function that a symbol names.
+fn function(name: &[u8]) -> Option<Function> {
+    match name {
+        [b'S' | b'g' | b'c', ..] => Function::ALL
+            .iter()
+            .copied()
+            .find(|function| function.name().as_bytes() == name),
+        [b'_', b'Z' | b'R', b'N', ..] => rustls::function(name),
+        _ => None,
+    }
+}

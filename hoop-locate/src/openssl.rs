@@ -2,7 +2,8 @@
 //! executable that exports it (Node), or within one that was not stripped.
 
 use crate::elf::Elf;
-use crate::{Function, Kind, Library, Located, Options, Reason, Refusal, named, strings};
+use crate::named::Names;
+use crate::{Function, Kind, Library, Located, Options, Reason, Refusal, strings};
 
 /// What is probed, `BoringSSL`'s too.
 pub(crate) const FUNCTIONS: &[Function] = &[
@@ -27,14 +28,11 @@ const WRITES: &[Function] = &[
     Function::SslWriteEx2,
 ];
 
-/// A function that `BoringSSL` and AWS-LC have and OpenSSL has not.
-const BORINGSSL_TELL: &[u8] = b"SSL_CTX_set_grease_enabled";
-
 /// The source file that OpenSSL's errors name, in `libssl` and not in `libcrypto`.
 const SOURCE: &[u8] = b"ssl/ssl_lib.c\0";
 
-pub(crate) fn locate(elf: &Elf<'_>, options: Options, located: &mut Located) {
-    let Some(named) = named::find(elf, FUNCTIONS, BORINGSSL_TELL, options) else {
+pub(crate) fn locate(elf: &Elf<'_>, names: &Names<'_>, options: Options, located: &mut Located) {
+    let Some(named) = names.find(elf, FUNCTIONS, options) else {
         if strings::contains(elf, SOURCE) {
             located.refusals.push(Refusal {
                 kind: Kind::OpenSsl,
@@ -43,7 +41,7 @@ pub(crate) fn locate(elf: &Elf<'_>, options: Options, located: &mut Located) {
         }
         return;
     };
-    let kind = if named.told {
+    let kind = if named.boringssl {
         Kind::BoringSsl
     } else {
         Kind::OpenSsl
