@@ -57,6 +57,9 @@ pub enum Function {
     /// `void SSL_free(SSL *ssl)`: 0 is a connection. It counts references: the pointer is reused only
     /// after the last one, so that to forget it early loses the connection's join, not bytes.
     SslFree,
+    /// `SSL *SSL_new(SSL_CTX *ctx)`: returns a connection that begins, or null. Probed where
+    /// [`SslFree`](Self::SslFree) cannot be found: whatever is known of that pointer is of another.
+    SslNew,
     /// `int SSL_set_fd(SSL *ssl, int fd)`: 0 is the connection, 1 the socket for both ways.
     SslSetFd,
     /// `int SSL_set_rfd(SSL *ssl, int fd)`: 0 is the connection, 1 the socket for reading.
@@ -140,7 +143,7 @@ pub enum Function {
 
 impl Function {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::SslRead,
         Self::SslReadEx,
         Self::SslWrite,
@@ -150,6 +153,7 @@ impl Function {
         Self::SslWriteEarlyData,
         Self::SslSendfile,
         Self::SslFree,
+        Self::SslNew,
         Self::SslSetFd,
         Self::SslSetRfd,
         Self::SslSetWfd,
@@ -182,6 +186,7 @@ impl Function {
             Self::SslWriteEarlyData => "SSL_write_early_data",
             Self::SslSendfile => "SSL_sendfile",
             Self::SslFree => "SSL_free",
+            Self::SslNew => "SSL_new",
             Self::SslSetFd => "SSL_set_fd",
             Self::SslSetRfd => "SSL_set_rfd",
             Self::SslSetWfd => "SSL_set_wfd",

@@ -14,6 +14,7 @@
 
 #![forbid(unsafe_code)]
 
+mod boringssl;
 mod elf;
 mod function;
 mod gnutls;
@@ -23,6 +24,7 @@ mod openssl;
 mod pclntab;
 mod returns;
 mod rustls;
+mod shape;
 mod strings;
 
 pub use function::Function;
@@ -174,6 +176,13 @@ pub fn locate(file: &[u8], options: Options) -> Result<Located, Error> {
     let mut located = Located::default();
     let names = Names::read(&elf);
     openssl::locate(&elf, &names, options, &mut located);
+    if located
+        .libraries
+        .iter()
+        .all(|library| library.kind != Kind::BoringSsl)
+    {
+        boringssl::locate(&elf, &mut located);
+    }
     gnutls::locate(&elf, &names, options, &mut located);
     go::locate(&elf, &names, &mut located);
     Ok(located)
