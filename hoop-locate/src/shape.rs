@@ -24,15 +24,19 @@ pub(crate) struct Shape {
     pub(crate) calls: Vec<u64>,
     /// Whether it writes to memory that is not its own stack.
     pub(crate) stores: bool,
+    /// How many bytes were read.
+    pub(crate) length: usize,
 }
 
 /// Where the function begins whose code has an instruction at `at`: the nearest place before it that is
-/// aligned, follows what can end a function, and begins as one that calls others does.
+/// aligned and follows padding that no code runs into (`int3`), or follows what else can end a function
+/// and begins as one that calls others does.
 pub(crate) fn beginning(code: &[u8], address: u64, at: usize) -> Option<usize> {
     let skew = usize::try_from(address % ALIGNMENT as u64).ok()?;
     let mut start = ((at + skew) / ALIGNMENT * ALIGNMENT).checked_sub(skew)?;
     while start > 0 && at - start <= MAX_BACK {
-        if ends(&code[..start]) && opens(&code[start..]) {
+        let before = &code[..start];
+        if before.ends_with(&[0xcc]) || ends(before) && opens(&code[start..]) {
             return Some(start);
         }
         start = start.checked_sub(ALIGNMENT)?;
@@ -51,6 +55,7 @@ pub(crate) fn read(code: &[u8], address: u64, file: u64) -> Shape {
         if instruction.is_invalid() || instruction.mnemonic() == Mnemonic::Int3 {
             break;
         }
+        shape.length += instruction.len();
         if instruction.op0_kind() == OpKind::Memory {
             let own = matches!(instruction.memory_base(), Register::RSP | Register::RBP);
             let writes = matches!(
@@ -131,7 +136,8 @@ fn argument(register: Register) -> Option<usize> {
     }
 }
 
-/// Whether a function can end here: padding, a return, or a jump by 32 bits.
+/// Whether a function can end here: padding, a return, a trap, a jump, or a call of a function that
+/// does not come back.
 fn ends(before: &[u8]) -> bool {
     let padding: [&[u8]; 6] = [
         &[0xcc],
@@ -141,8 +147,8 @@ fn ends(before: &[u8]) -> bool {
         &[0, 0, 0, 0, 0],
         &[0x0f, 0x0b],
     ];
-    let jump = before.len() >= 5 && before[before.len() - 5] == 0xe9;
-    jump || padding.iter().any(|padding| before.ends_with(padding))
+    let leads_on = |opcode| before.len() >= 5 && before[before.len() - 5] == opcode;
+    leads_on(0xe8) || leads_on(0xe9) || padding.iter().any(|padding| before.ends_with(padding))
 }
 
 /// Whether a function begins here: `endbr64`, a `push`, or room made on the stack.
