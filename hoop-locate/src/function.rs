@@ -139,11 +139,39 @@ pub enum Function {
     GoConnWrite,
     /// `func (c *Conn) Close() error` of `crypto/tls`: at entry `rax` (`x0`) is the connection.
     GoConnClose,
+
+    /// `fn CommonState::buffer_plaintext(&mut self, payload: OutboundChunks<'_>, sendable_plaintext:
+    /// &mut ChunkVecBuffer) -> usize` of rustls 0.23. 0 is the connection, 1 points to the payload, 4
+    /// words of 8 bytes: if the first is 0, the bytes are at the second and the third is their
+    /// number; else the first points to slices (pointer and length, 8 bytes each), the second is their
+    /// number, and of their concatenation the bytes from the third to the fourth count. Returns moved
+    /// (64 bits), 0 when the connection's buffer is full. No two calls have the same bytes.
+    ///
+    /// Rust promises no such layout; this is what rustc 1.95 makes of 0.23.46, with and without
+    /// optimisation (seen by a debugger), and the fields are the same since 0.23.0.
+    ///
+    /// The connection is a `CommonState` within the program's own object, the same for both ways. It
+    /// can be moved, and then looks like another: a join that is kept by this pointer must survive
+    /// that. Nothing marks its end.
+    RustlsBufferPlaintext,
+    /// `fn CommonState::send_some_plaintext(&mut self, data: &[u8]) -> usize` of rustls 0.20 to 0.22:
+    /// 0 is the connection, 1 the buffer, 2 its length. Returns moved.
+    RustlsSendSomePlaintext,
+    /// `fn CommonState::send_early_plaintext(&mut self, data: &[u8]) -> usize`, by a client: as
+    /// [`RustlsSendSomePlaintext`](Self::RustlsSendSomePlaintext).
+    RustlsSendEarlyPlaintext,
+    /// `fn CommonState::take_received_plaintext(&mut self, bytes: Payload<'_>)` of rustls 0.20 to 0.23:
+    /// 0 is the connection, 1 points to the payload, 3 words of 8 bytes, whether it is borrowed or a
+    /// vector: the bytes are at the second, and the third is their number. All of them are moved, into
+    /// the connection's buffer, once for each record; there is no result, and nothing to see at return.
+    /// For the layout see [`RustlsBufferPlaintext`](Self::RustlsBufferPlaintext); a compiler before
+    /// 1.78 may put a vector's words in another order.
+    RustlsTakeReceivedPlaintext,
 }
 
 impl Function {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 31] = [
         Self::SslRead,
         Self::SslReadEx,
         Self::SslWrite,
@@ -171,6 +199,10 @@ impl Function {
         Self::GoConnRead,
         Self::GoConnWrite,
         Self::GoConnClose,
+        Self::RustlsBufferPlaintext,
+        Self::RustlsSendSomePlaintext,
+        Self::RustlsSendEarlyPlaintext,
+        Self::RustlsTakeReceivedPlaintext,
     ];
 
     /// The function's name as its own project writes it.
@@ -204,6 +236,10 @@ impl Function {
             Self::GoConnRead => "crypto/tls.(*Conn).Read",
             Self::GoConnWrite => "crypto/tls.(*Conn).Write",
             Self::GoConnClose => "crypto/tls.(*Conn).Close",
+            Self::RustlsBufferPlaintext => "rustls::CommonState::buffer_plaintext",
+            Self::RustlsSendSomePlaintext => "rustls::CommonState::send_some_plaintext",
+            Self::RustlsSendEarlyPlaintext => "rustls::CommonState::send_early_plaintext",
+            Self::RustlsTakeReceivedPlaintext => "rustls::CommonState::take_received_plaintext",
         }
     }
 }

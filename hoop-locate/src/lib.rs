@@ -185,6 +185,7 @@ pub fn locate(file: &[u8], options: Options) -> Result<Located, Error> {
     }
     gnutls::locate(&elf, &names, options, &mut located);
     go::locate(&elf, &names, &mut located);
+    rustls::locate(&elf, &names, options, &mut located);
     Ok(located)
 }
 
