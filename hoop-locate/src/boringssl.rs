@@ -159,7 +159,7 @@ fn shapes(elf: &Elf<'_>, source: u64) -> Shapes {
         if references.is_empty() {
             references = relative(region, source);
         }
-        for at in references {
+        for at in references.into_iter().take(MAX_REFERENCES - shapes.len()) {
             let Some(start) = shape::beginning(region.bytes, region.address, at) else {
                 continue;
             };

@@ -18,7 +18,7 @@ const MAX_HEADERS: usize = 4096;
 /// One ELF file.
 pub(crate) struct Elf<'data> {
     file: &'data [u8],
-    header: &'data FileHeader64<LittleEndian>,
+    machine: Machine,
     segments: &'data [ProgramHeader64<LittleEndian>],
     sections: &'data [SectionHeader64<LittleEndian>],
     section_names: &'data [u8],
@@ -60,9 +60,7 @@ impl<'data> Elf<'data> {
     pub(crate) fn parse(file: &'data [u8]) -> Result<Self, Error> {
         let header = FileHeader64::<LittleEndian>::parse(file)
             .map_err(|error| Error::NotElf(error.to_string()))?;
-        if !header.is_little_endian() || Machine::of(header).is_none() {
-            return Err(Error::Machine);
-        }
+        let machine = Machine::of(header).ok_or(Error::Machine)?;
         let segments = header
             .program_headers(LittleEndian, file)
             .map_err(|error| Error::NotElf(error.to_string()))?;
@@ -77,7 +75,7 @@ impl<'data> Elf<'data> {
             .unwrap_or_default();
         Ok(Self {
             file,
-            header,
+            machine,
             segments: &segments[..segments.len().min(MAX_HEADERS)],
             sections: &sections[..sections.len().min(MAX_HEADERS)],
             section_names,
@@ -85,7 +83,7 @@ impl<'data> Elf<'data> {
     }
 
     pub(crate) fn machine(&self) -> Machine {
-        Machine::of(self.header).unwrap_or(Machine::X86_64)
+        self.machine
     }
 
     /// The functions that the file defines, by one of its tables.
@@ -125,12 +123,12 @@ impl<'data> Elf<'data> {
 
     /// What is loaded and is not code: where strings and tables are.
     pub(crate) fn data(&self) -> Vec<Region<'data>> {
-        self.regions(|executable| !executable)
+        self.regions(false)
     }
 
     /// What is loaded and is code.
     pub(crate) fn code(&self) -> Vec<Region<'data>> {
-        self.regions(|executable| executable)
+        self.regions(true)
     }
 
     /// The offset in the file of an address that is loaded from it as code.
@@ -165,31 +163,38 @@ impl<'data> Elf<'data> {
     }
 
     /// Sections where there are any, which leave the tables for the loader and the debugger out;
-    /// else whole segments.
-    fn regions(&self, wanted: impl Fn(bool) -> bool) -> Vec<Region<'data>> {
-        let sections: Vec<_> = self
-            .sections
-            .iter()
-            .filter(|section| {
-                let flags = section.sh_flags(LittleEndian);
-                flags & u64::from(elf::SHF_ALLOC) != 0
-                    && wanted(flags & u64::from(elf::SHF_EXECINSTR) != 0)
-            })
-            .filter_map(|section| self.section_region(section))
-            .collect();
+    /// else segments, of which one with code may have the strings too.
+    fn regions(&self, code: bool) -> Vec<Region<'data>> {
+        let has = |flags: u64, flag: u32| flags & u64::from(flag) != 0;
+        let sections = self.sections.iter().filter(|section| {
+            let flags = section.sh_flags(LittleEndian);
+            has(flags, elf::SHF_ALLOC) && has(flags, elf::SHF_EXECINSTR) == code
+        });
+        let sections = self.disjoint(sections.filter_map(|section| self.section_region(section)));
         if !sections.is_empty() {
             return sections;
         }
-        self.segments
-            .iter()
-            .filter(|segment| segment.p_type(LittleEndian) == elf::PT_LOAD)
-            // Without sections a segment of code may hold the strings too.
-            .filter(|segment| {
-                wanted(segment.p_flags(LittleEndian) & elf::PF_X != 0) || wanted(false)
+        let segments = self.segments.iter().filter(|segment| {
+            segment.p_type(LittleEndian) == elf::PT_LOAD
+                && (!code || segment.p_flags(LittleEndian) & elf::PF_X != 0)
+        });
+        self.disjoint(segments.filter_map(|segment| {
+            let bytes = segment.data(LittleEndian, self.file).ok()?;
+            Some(Region {
+                address: segment.p_vaddr(LittleEndian),
+                bytes,
             })
-            .filter_map(|segment| {
-                let bytes = segment.data(LittleEndian, self.file).ok()?;
-                Some(Region { address: segment.p_vaddr(LittleEndian), bytes })
+        }))
+    }
+
+    /// No more than the file has: where pieces overlap, a few headers stand for many times its size.
+    fn disjoint(&self, pieces: impl Iterator<Item = Region<'data>>) -> Vec<Region<'data>> {
+        let mut left = self.file.len();
+        pieces
+            .take_while(|piece| {
+                let fits = left.checked_sub(piece.bytes.len());
+                left = fits.unwrap_or(0);
+                fits.is_some()
             })
             .collect()
     }
@@ -227,6 +232,9 @@ impl<'data> Elf<'data> {
 
 impl Machine {
     fn of(header: &FileHeader64<LittleEndian>) -> Option<Self> {
+        if !header.is_little_endian() {
+            return None;
+        }
         match header.e_machine(LittleEndian) {
             elf::EM_X86_64 => Some(Self::X86_64),
             elf::EM_AARCH64 => Some(Self::Aarch64),

@@ -140,8 +140,8 @@ pub enum Function {
     /// `func (c *Conn) Close() error` of `crypto/tls`: at entry `rax` (`x0`) is the connection.
     GoConnClose,
 
-    /// `fn CommonState::buffer_plaintext(&mut self, payload: OutboundChunks<'_>, sendable_plaintext:
-    /// &mut ChunkVecBuffer) -> usize` of rustls 0.23. 0 is the connection, 1 points to the payload, 4
+    /// `fn CommonState::send_appdata_encrypt(&mut self, payload: OutboundChunks<'_>, ...) -> usize` of
+    /// rustls 0.23, which every write comes to when it is encrypted, early data too. 0 is the connection, 1 points to the payload, 4
     /// words of 8 bytes: if the first is 0, the bytes are at the second and the third is their
     /// number; else the first points to slices (pointer and length, 8 bytes each), the second is their
     /// number, and of their concatenation the bytes from the third to the fourth count. Returns moved
@@ -153,6 +153,11 @@ pub enum Function {
     /// The connection is a `CommonState` within the program's own object, the same for both ways. It
     /// can be moved, and then looks like another: a join that is kept by this pointer must survive
     /// that. Nothing marks its end.
+    RustlsSendAppdataEncrypt,
+    /// `fn CommonState::buffer_plaintext(&mut self, payload: OutboundChunks<'_>, sendable_plaintext:
+    /// &mut ChunkVecBuffer) -> usize` of rustls 0.23: as
+    /// [`RustlsSendAppdataEncrypt`](Self::RustlsSendAppdataEncrypt), which it calls; only for a file in
+    /// which that was inlined.
     RustlsBufferPlaintext,
     /// `fn CommonState::send_some_plaintext(&mut self, data: &[u8]) -> usize` of rustls 0.20 to 0.22:
     /// 0 is the connection, 1 the buffer, 2 its length. Returns moved.
@@ -164,14 +169,14 @@ pub enum Function {
     /// 0 is the connection, 1 points to the payload, 3 words of 8 bytes, whether it is borrowed or a
     /// vector: the bytes are at the second, and the third is their number. All of them are moved, into
     /// the connection's buffer, once for each record; there is no result, and nothing to see at return.
-    /// For the layout see [`RustlsBufferPlaintext`](Self::RustlsBufferPlaintext); a compiler before
+    /// For the layout see [`RustlsSendAppdataEncrypt`](Self::RustlsSendAppdataEncrypt); a compiler before
     /// 1.78 may put a vector's words in another order.
     RustlsTakeReceivedPlaintext,
 }
 
 impl Function {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::SslRead,
         Self::SslReadEx,
         Self::SslWrite,
@@ -199,6 +204,7 @@ impl Function {
         Self::GoConnRead,
         Self::GoConnWrite,
         Self::GoConnClose,
+        Self::RustlsSendAppdataEncrypt,
         Self::RustlsBufferPlaintext,
         Self::RustlsSendSomePlaintext,
         Self::RustlsSendEarlyPlaintext,
@@ -236,6 +242,7 @@ impl Function {
             Self::GoConnRead => "crypto/tls.(*Conn).Read",
             Self::GoConnWrite => "crypto/tls.(*Conn).Write",
             Self::GoConnClose => "crypto/tls.(*Conn).Close",
+            Self::RustlsSendAppdataEncrypt => "rustls::CommonState::send_appdata_encrypt",
             Self::RustlsBufferPlaintext => "rustls::CommonState::buffer_plaintext",
             Self::RustlsSendSomePlaintext => "rustls::CommonState::send_some_plaintext",
             Self::RustlsSendEarlyPlaintext => "rustls::CommonState::send_early_plaintext",

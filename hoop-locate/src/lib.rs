@@ -17,6 +17,8 @@
 mod boringssl;
 mod elf;
 mod function;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod gnutls;
 mod go;
 mod named;
@@ -130,6 +132,12 @@ pub enum Reason {
     Undecodable {
         /// The function that was looked for.
         function: Function,
+    },
+    /// Where its functions have their arguments is not known for this version.
+    #[error("version {version} is not known")]
+    Version {
+        /// The version, as the file states it.
+        version: String,
     },
     /// A function without which nothing is seen in one direction is not in the file.
     #[error("{function} is not in it")]

@@ -6,7 +6,7 @@ use crate::{Function, How, Options, Probe, rustls};
 
 /// How often one function is probed in one file. A C library has a second only for another version of
 /// its interface; a generic function of Rust has one for each of its types.
-pub(crate) const MAX_TIMES: usize = 64;
+pub(crate) const MAX_TIMES: usize = 16;
 
 /// What was looked for, by table; read in one pass, as a large file has a million symbols.
 pub(crate) struct Names<'data> {

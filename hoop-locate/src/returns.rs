@@ -4,7 +4,10 @@ use crate::elf::{Elf, Machine};
 use iced_x86::{Decoder, DecoderOptions, Mnemonic, OpKind};
 
 /// The longest function that is decoded, in bytes.
-const MAX_FUNCTION: u64 = 1 << 20;
+const MAX_FUNCTION: u64 = 64 << 10;
+
+/// The most `RET`s of one function, each a probe to attach; large functions have a dozen.
+const MAX_RETURNS: usize = 256;
 
 /// Where a jump to outside the function counts as a way out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -27,6 +30,9 @@ pub(crate) fn returns(elf: &Elf<'_>, address: u64, size: u64, jumps: Jumps) -> O
         Machine::X86_64 => x86_64(code, address, jumps)?,
         Machine::Aarch64 => aarch64(code, jumps)?,
     };
+    if found.len() > MAX_RETURNS {
+        return None;
+    }
     Some(found.into_iter().map(|into| offset + into).collect())
 }
 

@@ -34,7 +34,8 @@ pub(crate) fn newest(elf: &Elf<'_>, prefix: &[u8]) -> Option<String> {
     versions(elf, prefix).max_by_key(numbers)
 }
 
-fn versions(elf: &Elf<'_>, prefix: &[u8]) -> impl Iterator<Item = String> {
+/// Every version that follows `prefix`.
+pub(crate) fn versions(elf: &Elf<'_>, prefix: &[u8]) -> impl Iterator<Item = String> {
     let finder = memmem::Finder::new(prefix).into_owned();
     let places = elf.data().into_iter().flat_map(move |region| {
         let after: Vec<_> = finder
