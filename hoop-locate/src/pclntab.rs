@@ -134,17 +134,22 @@ impl<'data> Pclntab<'data> {
         let address = self.region.address.to_le_bytes();
         let finder = memmem::Finder::new(&address);
         let sections: [&[u8]; 4] = [b".go.module", b".noptrdata", b".data", b".data.rel.ro"];
-        sections
-            .into_iter()
-            .filter_map(|name| elf.section(name))
-            .find_map(|region| {
-                let mut places = finder.find_iter(region.bytes).take(MAX_PLACES);
-                places.find_map(|at| {
-                    let word = |index: usize| u64_at(region.bytes, at + index * 8);
-                    let (first, text) = (word(MODULE_MINPC)?, word(MODULE_TEXT)?);
-                    (text != 0 && first >= text).then_some(text)
-                })
+        let regions: Vec<_> = if elf.has_sections() {
+            sections
+                .into_iter()
+                .filter_map(|name| elf.section(name))
+                .collect()
+        } else {
+            elf.data()
+        };
+        regions.into_iter().find_map(|region| {
+            let mut places = finder.find_iter(region.bytes).take(MAX_PLACES);
+            places.find_map(|at| {
+                let word = |index: usize| u64_at(region.bytes, at + index * 8);
+                let (first, text) = (word(MODULE_MINPC)?, word(MODULE_TEXT)?);
+                (text != 0 && first >= text).then_some(text)
             })
+        })
     }
 
     fn extent(&self, index: usize) -> Option<Extent> {

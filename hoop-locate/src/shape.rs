@@ -136,19 +136,21 @@ fn argument(register: Register) -> Option<usize> {
     }
 }
 
-/// Whether a function can end here: padding, a return, a trap, a jump, or a call of a function that
+/// Whether a function can end here: padding (the `NOP`s of the processors' manuals), a return, a trap, a jump, or a call of a function that
 /// does not come back.
 fn ends(before: &[u8]) -> bool {
-    let padding: [&[u8]; 6] = [
-        &[0xcc],
+    let endings: [&[u8]; 8] = [
         &[0x90],
-        &[0xc3],
         &[0x0f, 0x1f, 0],
-        &[0, 0, 0, 0, 0],
+        &[0x0f, 0x1f, 0x40, 0],
+        &[0x0f, 0x1f, 0x44, 0, 0],
+        &[0x0f, 0x1f, 0x80, 0, 0, 0, 0],
+        &[0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0],
+        &[0xc3],
         &[0x0f, 0x0b],
     ];
     let leads_on = |opcode| before.len() >= 5 && before[before.len() - 5] == opcode;
-    leads_on(0xe8) || leads_on(0xe9) || padding.iter().any(|padding| before.ends_with(padding))
+    leads_on(0xe8) || leads_on(0xe9) || endings.iter().any(|ending| before.ends_with(ending))
 }
 
 /// Whether a function begins here: `endbr64`, a `push`, or room made on the stack.
