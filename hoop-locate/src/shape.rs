@@ -50,18 +50,21 @@ pub(crate) fn read(code: &[u8], address: u64, file: u64) -> Shape {
     let code = &code[..code.len().min(MAX_CODE)];
     let mut shape = Shape::default();
     let mut reach = address;
+    let mut framed = false;
     let mut arguments = Arguments::default();
     for instruction in Decoder::with_ip(64, code, address, DecoderOptions::NONE) {
         if instruction.is_invalid() || instruction.mnemonic() == Mnemonic::Int3 {
             break;
         }
         shape.length += instruction.len();
+        framed |= instruction.mnemonic() == Mnemonic::Mov
+            && instruction.op0_register() == Register::RBP
+            && instruction.op1_register() == Register::RSP;
         if instruction.op0_kind() == OpKind::Memory {
-            let own = matches!(instruction.memory_base(), Register::RSP | Register::RBP);
-            let writes = matches!(
-                instruction.mnemonic(),
-                Mnemonic::Mov | Mnemonic::Add | Mnemonic::Sub
-            );
+            let base = instruction.memory_base();
+            let own = base == Register::RSP || framed && base == Register::RBP;
+            let mnemonic = instruction.mnemonic();
+            let writes = matches!(mnemonic, Mnemonic::Mov | Mnemonic::Add | Mnemonic::Sub);
             shape.stores |= writes && !own;
         }
         let near = instruction.op0_kind() == OpKind::NearBranch64;

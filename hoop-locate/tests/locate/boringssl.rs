@@ -82,9 +82,10 @@ fn refusals(located: &Located) -> Vec<&Refusal> {
 
 #[test]
 fn read_and_write_are_found_by_what_they_raise() {
-    for flags in [["-fpie", "-pie"], ["-fno-pie", "-no-pie"]] {
+    let framed = ["-fno-pie", "-no-pie", "-fno-omit-frame-pointer"];
+    for flags in [&["-fpie", "-pie"][..], &["-fno-pie", "-no-pie"], &framed] {
         let shop = Workshop::new();
-        let file = built(&shop, &flags);
+        let file = built(&shop, flags);
         let located = locate(&shop.stripped(&file));
         let library = library(&located, Kind::BoringSsl);
         assert_eq!(library.how, How::Signature);
