@@ -12,10 +12,12 @@ use std::fmt;
 ///
 /// # OpenSSL and `BoringSSL`
 ///
-/// Read in the sources of OpenSSL 1.1.1 and 3.0 to 3.5 and of `BoringSSL`. In OpenSSL none of these
-/// functions calls another, with one exception, [`SslWriteEx2`](Self::SslWriteEx2). In `BoringSSL`
-/// [`SslRead`](Self::SslRead) calls `SSL_peek`, which is not probed. Results of type `int` have 32
-/// bits: the upper half of the register is not theirs.
+/// `SSL_read` and `SSL_read_ex`, and `SSL_write` and `SSL_write_ex`, do not call each other but an
+/// internal function that has no name in the file, or is inlined (seen in the code of 3.0.19, as a
+/// library and within Node). Where one probed function does call another it is said below: then the
+/// bytes are those of the outer call, and a call within it on the same thread does not count. In
+/// `BoringSSL` [`SslRead`](Self::SslRead) calls `SSL_peek`, which is not probed. Results of type `int`
+/// have 32 bits: the upper half of the register is not theirs.
 ///
 /// # Which call has the bytes
 ///
@@ -39,7 +41,7 @@ pub enum Function {
     SslWriteEx,
     /// `int SSL_write_ex2(SSL *ssl, const void *buf, size_t num, uint64_t flags, size_t *written)`,
     /// since OpenSSL 3.3: as [`SslWriteEx`](Self::SslWriteEx) with moved at argument 4. It is what
-    /// `SSL_write_ex` calls there, on the same thread before it returns; the outer call counts.
+    /// `SSL_write_ex` calls there.
     SslWriteEx2,
     /// `int SSL_read_early_data(SSL *ssl, void *buf, size_t num, size_t *readbytes)`, by a server:
     /// arguments as [`SslReadEx`](Self::SslReadEx). Moved is at argument 3 if 1
@@ -47,8 +49,7 @@ pub enum Function {
     /// probed entry: the outer call counts.
     SslReadEarlyData,
     /// `int SSL_write_early_data(SSL *ssl, const void *buf, size_t num, size_t *written)`, by a
-    /// client: arguments as [`SslWriteEx`](Self::SslWriteEx). It calls `SSL_write_ex`, at times
-    /// through its probed entry: the outer call counts.
+    /// client: arguments as [`SslWriteEx`](Self::SslWriteEx). It calls `SSL_write_ex`, as above.
     SslWriteEarlyData,
     /// `ossl_ssize_t SSL_sendfile(SSL *ssl, int fd, off_t offset, size_t size, int flags)`, with
     /// kernel TLS only. The bytes go from a file to the socket within the kernel and are in no

@@ -111,7 +111,7 @@ impl<'data> Pclntab<'data> {
                 name.strip_prefix(wanted.as_bytes())
                     .is_some_and(|rest| rest.first() == Some(&0))
             };
-            if let Some(which) = names.iter().position(|wanted| is(wanted)) {
+            if let Some(which) = names.iter().position(is) {
                 found[which] = found[which].or_else(|| self.extent(index));
             }
         }

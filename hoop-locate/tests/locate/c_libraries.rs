@@ -1,4 +1,4 @@
-//! OpenSSL and GnuTLS.
+//! OpenSSL and `GnuTLS`.
 
 use crate::support::{Workshop, library, locate, offset_of, probe};
 use hoop_locate::{Function, How, Kind, Options, Reason, Refusal};
