@@ -18,7 +18,7 @@
 
 use crate::elf::{Elf, Machine, Region};
 use crate::shape::{self, Shape};
-use crate::{Function, How, Kind, Library, Located, Probe, Reason, Refusal};
+use crate::{Function, How, Kind, Library, Located, Probe, Reason};
 use memchr::memmem;
 use std::collections::BTreeMap;
 
@@ -45,10 +45,7 @@ pub(crate) fn locate(elf: &Elf<'_>, located: &mut Located) {
     let kind = Kind::BoringSsl;
     let shapes = shapes(elf, source);
     if shapes.is_empty() {
-        located.refusals.push(Refusal {
-            kind,
-            reason: Reason::Stripped,
-        });
+        located.refuse(kind, Reason::Stripped);
         return;
     }
     let mut probes = Vec::new();
@@ -80,7 +77,7 @@ pub(crate) fn locate(elf: &Elf<'_>, located: &mut Located) {
                     function,
                     matches: addresses.len(),
                 };
-                located.refusals.push(Refusal { kind, reason });
+                located.refuse(kind, reason);
             }
         }
     }

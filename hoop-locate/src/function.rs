@@ -45,8 +45,8 @@ pub enum Function {
     SslWriteEx2,
     /// `int SSL_read_early_data(SSL *ssl, void *buf, size_t num, size_t *readbytes)`, by a server:
     /// arguments as [`SslReadEx`](Self::SslReadEx). Moved is at argument 3 if 1
-    /// (`SSL_READ_EARLY_DATA_SUCCESS`) is returned. It calls `SSL_read_ex`, at times through its
-    /// probed entry: the outer call counts.
+    /// (`SSL_READ_EARLY_DATA_SUCCESS`) is returned. It calls `SSL_read_ex`: in a shared
+    /// library by its probed entry (seen in 3.0.19), in Node not.
     SslReadEarlyData,
     /// `int SSL_write_early_data(SSL *ssl, const void *buf, size_t num, size_t *written)`, by a
     /// client: arguments as [`SslWriteEx`](Self::SslWriteEx). It calls `SSL_write_ex`, as above.

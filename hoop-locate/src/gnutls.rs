@@ -1,8 +1,8 @@
 //! `GnuTLS`, where symbols name its functions.
 
 use crate::elf::Elf;
-use crate::named::{Named, Names};
-use crate::{Function, Kind, Library, Located, Options, Reason, Refusal, strings};
+use crate::named::{MAX_TIMES, Named, Names};
+use crate::{Function, Kind, Library, Located, Options, Reason, strings};
 
 /// What is probed: the innermost function that has a name on every way, so that no bytes are seen
 /// twice. See [`Function::GnutlsRecordSend2`].
@@ -27,10 +27,7 @@ pub(crate) fn locate(elf: &Elf<'_>, names: &Names<'_>, options: Options, located
     let version = strings::version(elf, LOGGING);
     let Some(mut named) = names.find(elf, FUNCTIONS, options) else {
         if version.is_some() {
-            located.refusals.push(Refusal {
-                kind: Kind::GnuTls,
-                reason: Reason::Stripped,
-            });
+            located.refuse(Kind::GnuTls, Reason::Stripped);
         }
         return;
     };
@@ -39,27 +36,41 @@ pub(crate) fn locate(elf: &Elf<'_>, names: &Names<'_>, options: Options, located
             .probes
             .retain(|probe| probe.function != Function::GnutlsRecordSend);
     }
-    let sends = named.has(&[Function::GnutlsRecordSend2, Function::GnutlsRecordSend]);
-    let receives = named.has(&[Function::GnutlsRecordRecv]);
-    for (there, function) in [
-        (sends, Function::GnutlsRecordSend2),
-        (receives, Function::GnutlsRecordRecv),
-    ] {
-        if !there {
-            let reason = Reason::Absent { function };
-            located.refusals.push(Refusal {
-                kind: Kind::GnuTls,
-                reason,
-            });
-        }
+    let ways = [
+        (
+            named.has(&[Function::GnutlsRecordSend2, Function::GnutlsRecordSend]),
+            Function::GnutlsRecordSend2,
+        ),
+        (
+            named.has(&[Function::GnutlsRecordRecv]),
+            Function::GnutlsRecordRecv,
+        ),
+    ];
+    if ways.iter().all(|(there, _)| !there) {
+        return;
     }
-    if sends || receives {
-        let Named { how, probes, .. } = named;
-        located.libraries.push(Library {
-            kind: Kind::GnuTls,
-            version,
-            how,
-            probes,
-        });
+    for (_, function) in ways.into_iter().filter(|(there, _)| !there) {
+        located.refuse(Kind::GnuTls, Reason::Absent { function });
     }
+    let Named {
+        how,
+        probes,
+        too_many,
+        ..
+    } = named;
+    if let Some(function) = too_many {
+        located.refuse(
+            Kind::GnuTls,
+            Reason::TooMany {
+                function,
+                limit: MAX_TIMES,
+            },
+        );
+    }
+    located.libraries.push(Library {
+        kind: Kind::GnuTls,
+        version,
+        how,
+        probes,
+    });
 }

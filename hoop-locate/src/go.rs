@@ -4,7 +4,7 @@ use crate::elf::{Elf, Machine};
 use crate::named::Names;
 use crate::pclntab::{Extent, Layout, Pclntab};
 use crate::returns::{Jumps, returns};
-use crate::{Function, How, Kind, Library, Located, Probe, Reason, Refusal, strings};
+use crate::{Function, How, Kind, Library, Located, Probe, Reason, strings};
 
 const FUNCTIONS: [Function; 3] = [
     Function::GoConnRead,
@@ -34,10 +34,7 @@ pub(crate) fn locate(elf: &Elf<'_>, names: &Names<'_>, located: &mut Located) {
     };
     if extents.iter().all(Option::is_none) {
         if strings::contains(elf, MESSAGE) {
-            located.refusals.push(Refusal {
-                kind: Kind::Go,
-                reason: Reason::Stripped,
-            });
+            located.refuse(Kind::Go, Reason::Stripped);
         }
         return;
     }
@@ -56,10 +53,7 @@ pub(crate) fn locate(elf: &Elf<'_>, names: &Names<'_>, located: &mut Located) {
             function: Function::GoConnRead,
         },
     };
-    located.refusals.push(Refusal {
-        kind: Kind::Go,
-        reason: refusal,
-    });
+    located.refuse(Kind::Go, refusal);
 }
 
 /// How arguments are passed.
@@ -86,10 +80,7 @@ fn probe(
         };
         match probed {
             Ok(probe) => probes.push(probe),
-            Err(reason) => located.refusals.push(Refusal {
-                kind: Kind::Go,
-                reason,
-            }),
+            Err(reason) => located.refuse(Kind::Go, reason),
         }
     }
     if !probes.is_empty() {

@@ -197,6 +197,12 @@ pub fn locate(file: &[u8], options: Options) -> Result<Located, Error> {
     Ok(located)
 }
 
+impl Located {
+    fn refuse(&mut self, kind: Kind, reason: Reason) {
+        self.refusals.push(Refusal { kind, reason });
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -2,8 +2,8 @@
 //! executable that exports it (Node), or within one that was not stripped.
 
 use crate::elf::Elf;
-use crate::named::Names;
-use crate::{Function, Kind, Library, Located, Options, Reason, Refusal, strings};
+use crate::named::{MAX_TIMES, Names};
+use crate::{Function, Kind, Library, Located, Options, Reason, strings};
 
 /// What is probed, `BoringSSL`'s too.
 pub(crate) const FUNCTIONS: &[Function] = &[
@@ -34,28 +34,33 @@ const SOURCE: &[u8] = b"ssl/ssl_lib.c\0";
 pub(crate) fn locate(elf: &Elf<'_>, names: &Names<'_>, options: Options, located: &mut Located) {
     let Some(named) = names.find(elf, FUNCTIONS, options) else {
         if strings::contains(elf, SOURCE) {
-            located.refusals.push(Refusal {
-                kind: Kind::OpenSsl,
-                reason: Reason::Stripped,
-            });
+            located.refuse(Kind::OpenSsl, Reason::Stripped);
         }
         return;
     };
+    let ways = [
+        (named.has(READS), Function::SslRead),
+        (named.has(WRITES), Function::SslWrite),
+    ];
+    if ways.iter().all(|(there, _)| !there) {
+        return;
+    }
     let kind = if named.boringssl {
         Kind::BoringSsl
     } else {
         Kind::OpenSsl
     };
-    for (way, function) in [(READS, Function::SslRead), (WRITES, Function::SslWrite)] {
-        if !named.has(way) {
-            located.refusals.push(Refusal {
-                kind,
-                reason: Reason::Absent { function },
-            });
-        }
+    for (_, function) in ways.into_iter().filter(|(there, _)| !there) {
+        located.refuse(kind, Reason::Absent { function });
     }
-    if !named.has(READS) && !named.has(WRITES) {
-        return;
+    if let Some(function) = named.too_many {
+        located.refuse(
+            kind,
+            Reason::TooMany {
+                function,
+                limit: MAX_TIMES,
+            },
+        );
     }
     let version = match kind {
         Kind::OpenSsl => version(elf),

@@ -219,3 +219,15 @@ fn the_systems_libraries_are_found() {
     let located = locate(&system("libcrypto.so.3"));
     assert_eq!((located.libraries, located.refusals), (vec![], vec![]));
 }
+
+#[test]
+fn a_file_with_neither_direction_is_no_library() {
+    let shop = Workshop::new();
+    let file = shop.gcc(
+        "a.s",
+        &assembly(&["SSL_free", "gnutls_deinit"]),
+        &["-shared", "-nostdlib"],
+    );
+    let located = locate(&file);
+    assert_eq!((located.libraries, located.refusals), (vec![], vec![]));
+}
