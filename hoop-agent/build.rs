@@ -46,6 +46,10 @@ fn compile_records() -> Result<()> {
         ".hoop.v1.Verdict.result",
         r#"#[serde(serialize_with = "serialize_result")]"#,
     );
+    config.field_attribute(
+        ".hoop.v1.ApiActivity.attributes",
+        r#"#[serde(serialize_with = "serialize_attributes")]"#,
+    );
     config
         .out_dir(out_dir("parts")?)
         .compile_fds(descriptors.clone())?;
@@ -63,6 +67,10 @@ fn compile_records() -> Result<()> {
             path
         };
         config.extern_path(format!(".hoop.v1.{name}"), path);
+    }
+    // Far larger than the others.
+    for fact in ["api", "plaintext"] {
+        config.boxed(format!(".hoop.v1.{record}.fact.{fact}"));
     }
     config
         .out_dir(out_dir("record")?)

@@ -5,9 +5,11 @@ pub mod enforcer;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod hooks;
+mod mask_key;
 mod names;
 mod policy_watch;
 mod promises;
+mod reader;
 pub mod recorder;
 mod registry;
 mod sweep;
@@ -29,6 +31,7 @@ use self::{
     names::Publisher,
     policy_watch::PolicyWatch,
     promises::Degraded,
+    reader::PayloadReader,
     recorder::Recorder,
     registry::Store,
 };
@@ -37,6 +40,7 @@ use crate::{
         follow::{FOLLOWER_BYTES, Follower},
         log::{Config, Log},
     },
+    capture::Capture,
     config::{Settings, StateDir},
     confine,
     control::server::Server,
@@ -63,6 +67,9 @@ const SWEEP_EVERY: Duration = Duration::from_millis(50);
 /// How often cgroups made by `exec` are looked at, while there are any.
 const EXEC_TICK: Duration = Duration::from_millis(200);
 
+/// The key for masking, in the state directory, where no other is named.
+const MASK_KEY: &str = "mask.key";
+
 /// How long standard output may hold the daemon up when it ends.
 const STDOUT_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -80,6 +87,9 @@ pub fn forget(state_dir: &Path) -> std::io::Result<()> {
 struct Agent {
     settings: Settings,
     enforcer: Enforcer,
+    // Before the recorder, which takes what they still have to say.
+    capture: Option<Capture>,
+    payload: PayloadReader,
     recorder: Recorder,
     cgroups: CgroupRoot,
     watch: CgroupWatch,
@@ -139,7 +149,7 @@ async fn run_async(settings: Settings) -> Result<(), StartError> {
         offsets::find(&btf).map_err(anyhow::Error::from)?
     };
     let pins = Pins::open(&settings.pin_dir).map_err(anyhow::Error::from)?;
-    let (mut kernel, events) =
+    let (mut kernel, events, payload) =
         Kernel::load(pins, &offsets, settings.kernel_log_level).map_err(anyhow::Error::from)?;
     // Type information and verifier logs are large, and not needed again.
     // SAFETY: gives free memory back; no pointers.
@@ -177,7 +187,19 @@ async fn run_async(settings: Settings) -> Result<(), StartError> {
     recorder.record(hooks::record(kernel.hooks()));
 
     let store = Store::new(&settings.state_dir);
-    let mut enforcer = Enforcer::new(kernel, cgroups.clone(), store, publisher);
+    let capture = start_capture(&kernel, &recorder);
+    let payload = PayloadReader::start(
+        payload,
+        publisher.reader(cgroups.clone()),
+        recorder.notes(),
+        capture.as_ref().map(Capture::looks),
+    )
+    .context("the reader of plaintext could not be started")?;
+    let mask_key = settings
+        .mask_key
+        .clone()
+        .unwrap_or_else(|| settings.state_dir.join(MASK_KEY));
+    let mut enforcer = Enforcer::new(kernel, cgroups.clone(), store, publisher, mask_key);
     let count = policies.len();
     enforcer.apply(policies, &recorder)?;
     recorder.record(loaded(count, enforcer.epoch().0));
@@ -221,6 +243,8 @@ async fn run_async(settings: Settings) -> Result<(), StartError> {
     let mut agent = Agent {
         settings,
         enforcer,
+        payload,
+        capture,
         recorder,
         cgroups,
         watch,
@@ -231,6 +255,7 @@ async fn run_async(settings: Settings) -> Result<(), StartError> {
         started: Instant::now(),
         degraded,
     };
+    agent.look_at_workloads();
     let mut hang_up = signal(SignalKind::hangup()).context("signals")?;
     let mut terminate = signal(SignalKind::terminate()).context("signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("signals")?;
@@ -257,6 +282,9 @@ async fn run_async(settings: Settings) -> Result<(), StartError> {
             changes = agent.watch.next() => match changes {
                 Ok(changes) => {
                     let fresh = agent.enforcer.follow(changes, &agent.recorder);
+                    if !fresh.is_empty() {
+                        agent.look_at_workloads();
+                    }
                     agent.ask_sweep(fresh);
                 }
                 Err(error) => {
@@ -332,7 +360,21 @@ impl Agent {
             }
         }
         self.enforcer.end_strays();
+        self.look_at_workloads();
         self.sweep = Some(Sweep::All);
+    }
+
+    /// Has the processes looked at that are in workloads already, if a policy takes plaintext.
+    fn look_at_workloads(&self) {
+        if let Some(capture) = &self.capture
+            && self.enforcer.captures()
+        {
+            capture.prepare();
+            let looks = capture.looks();
+            for tgid in self.enforcer.processes() {
+                looks.look(tgid);
+            }
+        }
     }
 
     fn ask_sweep(&mut self, workloads: Vec<u64>) {
@@ -362,6 +404,23 @@ impl Agent {
             sweep::sweep(&cgroups, &rules, &targets, &notes);
             let _ = done.blocking_send(());
         });
+    }
+}
+
+/// Starts what attaches probes. `None` where this kernel cannot: records and `doctor` say why, and
+/// policies that capture are refused.
+fn start_capture(kernel: &Kernel, recorder: &Recorder) -> Option<Capture> {
+    let started = kernel
+        .capture_programs()
+        .and_then(|programs| programs.map(Capture::start).transpose());
+    match started {
+        Ok(capture) => capture,
+        Err(error) => {
+            tracing::warn!(%error, "TLS libraries get no probes");
+            let detail = format!("TLS libraries get no probes: {error}");
+            recorder.record(lifecycle(Kind::Agent, "degraded", String::new(), detail));
+            None
+        }
     }
 }
 

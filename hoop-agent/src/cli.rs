@@ -93,6 +93,9 @@ struct Run {
     /// Where programs and maps are pinned, on a BPF file system
     #[arg(long, default_value = pins::DEFAULT_DIR, value_name = "DIR")]
     pin_dir: PathBuf,
+    /// The key for masking: a name and 64 hexadecimal digits; made in the state directory if not named
+    #[arg(long, value_name = "FILE")]
+    mask_key: Option<PathBuf>,
     /// Do not write records to standard output
     #[arg(long)]
     quiet: bool,
@@ -241,6 +244,7 @@ fn run(arguments: Run, socket: PathBuf) -> u8 {
         state_dir: arguments.state_dir,
         socket,
         pin_dir: arguments.pin_dir,
+        mask_key: arguments.mask_key,
         stdout: !arguments.quiet,
         kernel_log_level: match arguments.log_level {
             LogLevel::Debug => aya_log_level::DEBUG,

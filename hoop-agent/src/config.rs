@@ -26,6 +26,8 @@ pub struct Settings {
     pub socket: PathBuf,
     /// A directory on a BPF file system.
     pub pin_dir: PathBuf,
+    /// The key for masking; `None`: one in the state directory.
+    pub mask_key: Option<PathBuf>,
     /// Whether records go to standard output too.
     pub stdout: bool,
     /// aya-log's level for the kernel programs' diagnostics; 0 for none.

@@ -49,13 +49,12 @@ const KEPT: [Capability; 7] = [
 ];
 
 /// System calls that a running daemon has no use for and an intruder has.
-const REFUSED: [libc::c_long; 34] = [
+const REFUSED: [libc::c_long; 33] = [
     libc::SYS_execve,
     libc::SYS_execveat,
     libc::SYS_ptrace,
     libc::SYS_process_vm_readv,
     libc::SYS_process_vm_writev,
-    libc::SYS_perf_event_open,
     libc::SYS_userfaultfd,
     libc::SYS_init_module,
     libc::SYS_finit_module,

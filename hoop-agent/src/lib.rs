@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod audit;
+pub mod capture;
 pub mod cli;
 pub mod clock;
 pub mod config;

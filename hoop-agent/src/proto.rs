@@ -9,7 +9,7 @@
     reason = "generated: comments are the definition's and prost's, what has none names itself"
 )]
 mod parts {
-    use super::{is_default, serialize_result};
+    use super::{is_default, serialize_attributes, serialize_result};
 
     include!(concat!(env!("OUT_DIR"), "/parts/hoop.v1.rs"));
 }
@@ -31,13 +31,14 @@ use std::sync::{Arc, OnceLock};
 use prost::bytes::{Buf, BufMut};
 use prost::encoding::{DecodeContext, WireType};
 use prost::{DecodeError, Message};
-use serde::ser::{Error as _, Serialize, SerializeStruct as _, Serializer};
+use serde::ser::{Error as _, Serialize, SerializeMap as _, SerializeStruct as _, Serializer};
 use serde_json::value::RawValue;
 
 pub use parts::{
-    Actor, Ancestor, ConnectionInfo, Endpoint, File, Gap, HookStatus, Kind, Lifecycle, Namespaces,
-    NetworkActivity, Origin, ParentProcess, Process, ProcessActivity, Result, Session,
-    SocketActivity, User, Verdict, Workload,
+    Actor, Ancestor, ApiActivity, Attribute, Body, ConnectionInfo, Coverage, Endpoint, File, Gap,
+    HookStatus, HttpHeader, HttpRequest, HttpResponse, Kind, Lifecycle, Masked,
+    Message as ApiMessage, Namespaces, NetworkActivity, Origin, ParentProcess, Plaintext, Process,
+    ProcessActivity, Result, Session, SocketActivity, TlsConnection, Url, User, Verdict, Workload,
 };
 pub use top::Record;
 pub use top::record::Fact;
@@ -198,6 +199,9 @@ impl Serialize for Record {
             Some(Fact::Socket(fact)) => record.serialize_field("socket", fact)?,
             Some(Fact::Gap(fact)) => record.serialize_field("gap", fact)?,
             Some(Fact::Lifecycle(fact)) => record.serialize_field("lifecycle", fact)?,
+            Some(Fact::Api(fact)) => record.serialize_field("api", fact)?,
+            Some(Fact::Plaintext(fact)) => record.serialize_field("plaintext", fact)?,
+            Some(Fact::Coverage(fact)) => record.serialize_field("coverage", fact)?,
             None => {}
         }
         record.end()
@@ -223,6 +227,9 @@ impl Kind {
             Self::Policy => "policy",
             Self::Agent => "agent",
             Self::Tamper => "tamper",
+            Self::Api => "api",
+            Self::Plaintext => "plaintext",
+            Self::Coverage => "coverage",
         }
     }
 }
@@ -256,20 +263,35 @@ fn serialize_result<S: Serializer>(
     serializer.serialize_str(result.word())
 }
 
+/// As one object, each value as the JSON that it is.
+fn serialize_attributes<S: Serializer>(
+    attributes: &[Attribute],
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(attributes.len()))?;
+    for attribute in attributes {
+        match serde_json::from_str::<&RawValue>(&attribute.value) {
+            Ok(value) => map.serialize_entry(&attribute.key, value)?,
+            Err(_) => map.serialize_entry(&attribute.key, &attribute.value)?,
+        }
+    }
+    map.end()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn words_are_the_names_without_their_prefix() {
-        for number in 0..=13 {
+        for number in 0..=16 {
             let kind = Kind::try_from(number).unwrap_or_default();
             assert_eq!(
                 format!("KIND_{}", kind.word().to_uppercase()),
                 kind.as_str_name()
             );
         }
-        assert!(Kind::try_from(14).is_err(), "a new kind needs a word here");
+        assert!(Kind::try_from(17).is_err(), "a new kind needs a word here");
         for number in 0..=3 {
             let result = Result::try_from(number).unwrap_or_default();
             assert_eq!(

@@ -602,6 +602,13 @@ pub struct Offsets {
     pub super_block_s_magic: u32,
     pub vfsmount_mnt_sb: u32,
     pub socket_sk: u32,
+    pub sock_common_skc_family: u32,
+    pub sock_common_skc_daddr: u32,
+    pub sock_common_skc_rcv_saddr: u32,
+    pub sock_common_skc_dport: u32,
+    pub sock_common_skc_num: u32,
+    pub sock_common_skc_v6_daddr: u32,
+    pub sock_common_skc_v6_rcv_saddr: u32,
     /// `unix_sock.path`; 0 where the kernel's type information does not have it.
     pub unix_sock_path: u32,
     /// The next five are 0 where `io_uring` makes no sockets, before Linux 6.0.

@@ -10,6 +10,7 @@ pub mod event;
 pub mod exec;
 pub mod limits;
 pub mod matcher;
+pub mod payload;
 pub mod policy;
 pub mod state;
 pub mod unix_path;

@@ -62,3 +62,19 @@ pub const MAX_DFA_CLASSES: u32 = 256;
 /// Bits of the sets that an automaton reports: the exec rules of one policy, and for each `args`
 /// the parts that `.*` separates beyond the first.
 pub const MAX_PATTERNS: u32 = 64;
+
+/// Size of the ring buffer for plaintext, in bytes, like [`CONTROL_RING_BYTES`].
+pub const PAYLOAD_RING_BYTES: u32 = 16 << 20;
+
+/// Room for plaintext in one piece. Pieces come in these sizes, so that a short call does not take the
+/// room of a long one. The largest is that of a TLS record (RFC 8446, 5.1).
+pub const PIECE_BYTES: [u32; 3] = [512, 4096, 16_384];
+
+/// Largest `capture.maxBytesPerCall`, in bytes: a call comes in at most this many bytes of pieces.
+pub const MAX_CALL_BYTES: u32 = 4 << 20;
+
+/// Calls of TLS libraries that have not returned, at one time.
+pub const MAX_TLS_CALLS: u32 = 16_384;
+
+/// TLS connections at one time.
+pub const MAX_TLS_CONNECTIONS: u32 = 32_768;

@@ -221,6 +221,8 @@ pub struct PolicyEntry {
     pub bpf_rule: u32,
     /// Rule number reported for what would take Hoop apart in another way.
     pub tamper_rule: u32,
+    /// Most bytes of plaintext that are taken of one call of a TLS library; 0: none is.
+    pub capture_bytes: u32,
 }
 
 /// How a policy acts.
@@ -380,7 +382,7 @@ impl Epoch {
 
 const _: () = {
     assert!(size_of::<Cell>() == 24);
-    assert!(size_of::<PolicyEntry>() == 44);
+    assert!(size_of::<PolicyEntry>() == 48);
     assert!(size_of::<WorkloadEntry>() == 8);
     assert!(1u64 << SEARCH_STEPS > crate::limits::MAX_CELLS as u64);
 };

@@ -3,20 +3,23 @@
 
 use aya_ebpf::{
     bindings::{BPF_F_INNER_MAP, BPF_F_MMAPABLE, bpf_spin_lock},
-    btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray, RingBuf, SkStorage},
+    btf_maps::{Array, ArrayOfMaps, HashMap, LruHashMap, PerCpuArray, RingBuf, SkStorage},
     macros::btf_map,
 };
 use hoop_common::{
     event::LossCause,
     exec::ExecEntry,
     limits::{
-        CONTROL_RING_BYTES, MAX_MATCHER_CELLS, MAX_POLICIES, MAX_PROCESSES, MAX_UNIX_DENIED,
-        MAX_WORKLOADS,
+        CONTROL_RING_BYTES, MAX_MATCHER_CELLS, MAX_POLICIES, MAX_PROCESSES, MAX_TLS_CALLS,
+        MAX_TLS_CONNECTIONS, MAX_UNIX_DENIED, MAX_WORKLOADS, PAYLOAD_RING_BYTES,
     },
+    payload::PayloadLoss,
     policy::{Cell, Key, PolicyEntry, WorkloadEntry},
     state::{ProcessEntry, State},
     unix_path::UnixKey,
 };
+
+use crate::payload::{Call, CallKey, Connection, ConnectionKey, Turn};
 
 /// Control events on their way to the daemon.
 #[btf_map]
@@ -81,6 +84,29 @@ pub static EXEC_SCRATCH: PerCpuArray<crate::hooks::exec::Scratch, 1> = PerCpuArr
 #[btf_map]
 pub static CHECK_SCRATCH: PerCpuArray<crate::hooks::exec_check::Scratch, 1> = PerCpuArray::new();
 
+/// Plaintext on its way to the daemon. This map and the next four are not pinned: without a daemon
+/// that reads it nothing is taken.
+#[btf_map]
+pub static PAYLOAD: RingBuf<u64, { PAYLOAD_RING_BYTES as usize }> = RingBuf::new();
+
+/// Plaintext that did not fit, per CPU, by [`PayloadLoss`].
+#[btf_map]
+pub static PAYLOAD_LOST: PerCpuArray<u64, { PayloadLoss::COUNT }> = PerCpuArray::new();
+
+/// Calls of TLS libraries that have not returned. The oldest make room: a thread may end, or jump out
+/// of a call.
+#[btf_map]
+pub static CALLS: LruHashMap<CallKey, Call, { MAX_TLS_CALLS as usize }> = LruHashMap::new();
+
+/// TLS connections. The ones that were not used for the longest time make room.
+#[btf_map]
+pub static CONNECTIONS: LruHashMap<ConnectionKey, Connection, { MAX_TLS_CONNECTIONS as usize }> =
+    LruHashMap::new();
+
+/// Threads whose next use of a socket says which socket a TLS connection has, by `pid_tgid`.
+#[btf_map]
+pub static TURNS: LruHashMap<u64, Turn, { MAX_TLS_CALLS as usize }> = LruHashMap::new();
+
 /// See [`SOCKETS`].
 #[repr(C)]
 pub struct SocketState {
@@ -90,6 +116,10 @@ pub struct SocketState {
     pub start_ns: u64,
     /// That process, or 0.
     pub tgid: u32,
+    /// 1 once it is known whether TLS is spoken on it.
+    pub tasted: u32,
+    /// Keeps the size a multiple of eight.
+    pub reserved: u32,
     /// Guards `judged`: threads and soft interrupts on several CPUs may use one socket.
     pub lock: bpf_spin_lock,
     /// The last judgement.

@@ -27,6 +27,8 @@ pub struct Packet {
     pub destination: Destination,
     pub source: Key,
     pub source_port: u16,
+    /// Where the transport header begins, in bytes.
+    pub transport: u32,
     /// The destination in the header is not all: a fragment made by hand, IPv4 options, a routing
     /// header, or headers that cannot be followed. What the kernel itself fragments
     /// comes here whole (`ip_finish_output` runs the hook before it fragments).
@@ -55,6 +57,7 @@ const OPAQUE: Packet = Packet {
     },
     source: Key { hi: 0, lo: 0 },
     source_port: 0,
+    transport: 0,
     opaque: true,
 };
 
@@ -77,6 +80,7 @@ fn parse_v4(skb: *mut __sk_buff) -> Packet {
             header[12], header[13], header[14], header[15],
         ])),
         source_port: 0,
+        transport: header_len,
         // More fragments, or an offset; options, of which a source route (RFC 791, 3.1) names
         // another destination.
         opaque: fragment & 0x3fff != 0 || header_len != 20,
@@ -107,6 +111,7 @@ fn parse_v6(skb: *mut __sk_buff) -> Packet {
             lo: u64::from_be(header[2]),
         },
         source_port: 0,
+        transport: 40,
         opaque: false,
     };
     let mut at = 40;
@@ -131,6 +136,7 @@ fn parse_v6(skb: *mut __sk_buff) -> Packet {
                     load::<[u8; 4]>(skb, at)
                 };
                 read_ports(ports, &mut packet);
+                packet.transport = at;
                 return packet;
             }
         }
@@ -172,7 +178,7 @@ fn load_at<T: Copy, const AT: u32>(skb: *mut __sk_buff) -> Option<T> {
 }
 
 #[inline(always)]
-fn load<T: Copy>(skb: *mut __sk_buff, at: u32) -> Option<T> {
+pub fn load<T: Copy>(skb: *mut __sk_buff, at: u32) -> Option<T> {
     let mut value = core::mem::MaybeUninit::<T>::uninit();
     // SAFETY: the helper writes exactly `size_of::<T>()` bytes, or fails.
     let result = unsafe {

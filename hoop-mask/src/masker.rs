@@ -9,7 +9,7 @@ use crate::key::Digest;
 use crate::{Action, Finding, Key, Masked, Rule, Via};
 
 /// What to look for and what to do with it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
     /// The classes of the built-in detectors that are asked for; `None`: all of them.
     pub detectors: Option<Vec<String>>,

@@ -249,7 +249,8 @@ mod tests {
                 .count()
         };
         let mut all = Vec::new();
-        for (at, &byte) in text.iter().enumerate().take(to).skip(from) {
+        for at in from..to {
+            let byte = text[at];
             if run(at, &|byte| byte.is_ascii_digit()) == 1 {
                 all.push((at, Trigger::Digit));
             }

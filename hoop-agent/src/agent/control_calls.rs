@@ -96,6 +96,7 @@ impl Agent {
                 "recorded": counts.recorded,
                 "lost": counts.lost,
             },
+            "plaintext": self.payload.counts(),
             "verdicts": counts.verdicts,
             "records": { "last": counts.last_record, "failing": counts.log_failing },
             "hooks": hooks::statuses(self.enforcer.kernel().hooks()),

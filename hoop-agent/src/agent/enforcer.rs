@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     io::ErrorKind,
     os::fd::AsFd,
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -12,17 +13,19 @@ use hoop_common::{
     limits::{MAX_TAG_LEVEL, MAX_WORKLOADS},
     policy::{Epoch, Mode, NO_POLICY},
 };
+use hoop_mask::{Config, Masker};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    names::{Names, Publisher},
+    mask_key,
+    names::{Masking, Masks, Names, Publisher},
     recorder::Recorder,
     registry::{Entry, Registry, Store},
     sweep::{Rules, Target},
 };
 use crate::{
     kernel::load::Kernel,
-    pipeline::{attribute::lifecycle, process::Seed},
+    pipeline::{attribute::lifecycle, masking, payload::Settings, process::Seed},
     policy::{
         compile::{Compiled, compile},
         install::install,
@@ -74,13 +77,22 @@ pub struct Enforcer {
     workloads: BTreeMap<u64, Tagged>,
     /// Untagged by hand although a pattern matches. Until the next change of policy.
     exempt: HashSet<u64>,
+    /// Where the key for masking is.
+    mask_key: PathBuf,
+    masks: Arc<Masks>,
 }
 
 impl Enforcer {
     /// An enforcer of no policy. What an earlier daemon left in the kernel stays as it is until
     /// [`Enforcer::adopt`] and [`Enforcer::release_rest`].
     #[must_use]
-    pub fn new(kernel: Kernel, cgroups: CgroupRoot, store: Store, publisher: Publisher) -> Self {
+    pub fn new(
+        kernel: Kernel,
+        cgroups: CgroupRoot,
+        store: Store,
+        publisher: Publisher,
+        mask_key: PathBuf,
+    ) -> Self {
         let registry = store.read();
         // Events that an earlier daemon left may be read before there is anything newer.
         publisher.publish(registry.names());
@@ -94,7 +106,15 @@ impl Enforcer {
             compiled: Arc::default(),
             workloads: BTreeMap::new(),
             exempt: HashSet::new(),
+            mask_key,
+            masks: Arc::default(),
         }
+    }
+
+    /// Whether a policy in force takes plaintext.
+    #[must_use]
+    pub fn captures(&self) -> bool {
+        self.masks.values().any(|masking| masking.capture.is_some())
     }
 
     /// The policies in force.
@@ -107,6 +127,11 @@ impl Enforcer {
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.kernel.state.epoch()
+    }
+
+    /// The processes of workloads, as the kernel programs know them.
+    pub fn processes(&self) -> impl Iterator<Item = u32> {
+        self.kernel.processes.keys().flatten()
     }
 
     /// The workloads by the id of their cgroup.
@@ -157,6 +182,7 @@ impl Enforcer {
             stays.then_some(policy)
         };
 
+        self.masks = Arc::new(self.masks_of(&policies)?);
         // Names first: an event of the new epoch may arrive at once.
         let mut workloads = self.workloads.clone();
         for tagged in workloads.values_mut() {
@@ -546,6 +572,34 @@ impl Enforcer {
         self.kernel.state.set_levels(levels);
     }
 
+    /// What each policy masks.
+    fn masks_of(&self, policies: &[Policy]) -> Result<Masks> {
+        let mut masks = Masks::new();
+        // Many policies say the same.
+        let mut made: Vec<(&Config, Arc<Masker>, Arc<Masker>)> = Vec::new();
+        for policy in policies {
+            let config = &policy.masking;
+            let known = made.iter().find(|(known, ..)| *known == config);
+            let (commands, plaintext) = if let Some((_, commands, plaintext)) = known {
+                (Arc::clone(commands), Arc::clone(plaintext))
+            } else {
+                let key = || mask_key::read_or_make(&self.mask_key);
+                let commands = Arc::new(Masker::new(&masking::of_commands(config), key()?)?);
+                let plaintext = Arc::new(Masker::new(config, key()?)?);
+                made.push((config, Arc::clone(&commands), Arc::clone(&plaintext)));
+                (commands, plaintext)
+            };
+            let capture = policy.capture.map(|capture| {
+                Arc::new(Settings {
+                    masker: plaintext,
+                    max_body: capture.max_body_bytes as usize,
+                })
+            });
+            masks.insert(policy.name.clone(), Masking { commands, capture });
+        }
+        Ok(masks)
+    }
+
     fn publish(&self, workloads: &BTreeMap<u64, Tagged>) {
         self.publisher.publish(Names {
             workloads: workloads
@@ -553,6 +607,7 @@ impl Enforcer {
                 .map(|(id, tagged)| (*id, tagged.message.clone()))
                 .collect(),
             rules: Arc::clone(&self.registry.rules.book),
+            masks: Arc::clone(&self.masks),
         });
     }
 
@@ -605,9 +660,15 @@ impl Enforcer {
             .into_iter()
             .filter_map(ProcessSnapshot::read)
             .collect();
+        let policy = self.workloads.get(&id).map(|tagged| &tagged.policy);
+        let masker = policy
+            .and_then(|policy| self.masks.get(policy))
+            .map_or_else(masking::of_no_policy, |masking| {
+                Arc::clone(&masking.commands)
+            });
         let seeds = snapshots
             .iter()
-            .map(|snapshot| seed(snapshot, id))
+            .map(|snapshot| masked(seed(snapshot, id), &masker))
             .collect();
         for snapshot in &snapshots {
             self.kernel
@@ -633,6 +694,14 @@ fn message(path: &CgroupPath, cgroups: &CgroupRoot, policy: &Policy) -> Shared<W
         identity: policy.identity.clone(),
         on_behalf_of: policy.on_behalf_of.clone().unwrap_or_default(),
     })
+}
+
+/// What is kept of a process that was there first is masked before anything else sees it.
+fn masked(mut seed: Seed, masker: &Arc<Masker>) -> Seed {
+    for text in [&mut seed.path, &mut seed.cwd, &mut seed.args] {
+        *text = masking::bytes(masker, text, true);
+    }
+    seed
 }
 
 fn seed(snapshot: &ProcessSnapshot, workload: u64) -> Seed {

@@ -8,8 +8,14 @@ use std::{
     },
 };
 
+use hoop_mask::Masker;
+
 use crate::{
-    pipeline::attribute::{Directory, Rule},
+    pipeline::{
+        attribute::{Directory, Rule},
+        masking,
+        payload::Settings,
+    },
     policy::book::RuleBook,
     proto::{Shared, Workload},
     workload::cgroup::CgroupRoot,
@@ -22,6 +28,20 @@ pub struct Names {
     pub workloads: HashMap<u64, Shared<Workload>>,
     /// Rules by number.
     pub rules: Arc<RuleBook>,
+    /// What policies mask, by the policy's name.
+    pub masks: Arc<Masks>,
+}
+
+/// What policies mask, by the policy's name.
+pub type Masks = HashMap<String, Masking>;
+
+/// What a policy masks.
+#[derive(Clone)]
+pub struct Masking {
+    /// In command lines.
+    pub commands: Arc<Masker>,
+    /// In captured plaintext; `None`: nothing is captured.
+    pub capture: Option<Arc<Settings>>,
 }
 
 /// Where the daemon puts names, before events with their numbers can arrive.
@@ -78,6 +98,16 @@ impl Reader {
     }
 }
 
+impl Reader {
+    /// The workload of a tagged cgroup, and what its policy captures. `None`: nothing is captured there.
+    #[must_use]
+    pub fn captured(&self, cgroup_id: u64) -> Option<(Shared<Workload>, Arc<Settings>)> {
+        let workload = self.names.workloads.get(&cgroup_id)?;
+        let masking = self.names.masks.get(&workload.policy)?;
+        Some((workload.clone(), masking.capture.clone()?))
+    }
+}
+
 impl Directory for Reader {
     fn workload(&self, cgroup_id: u64) -> Option<Shared<Workload>> {
         self.names.workloads.get(&cgroup_id).cloned()
@@ -88,6 +118,14 @@ impl Directory for Reader {
         Some(Rule {
             name: &info.rule,
             because: &info.because,
+        })
+    }
+
+    fn masker(&self, cgroup_id: u64) -> Arc<Masker> {
+        let workload = self.names.workloads.get(&cgroup_id);
+        let masking = workload.and_then(|workload| self.names.masks.get(&workload.policy));
+        masking.map_or_else(masking::of_no_policy, |masking| {
+            Arc::clone(&masking.commands)
         })
     }
 

@@ -17,8 +17,7 @@ use hoop_common::{
     limits::CONTROL_RING_BYTES,
 };
 use nix::{
-    errno::Errno,
-    poll::{PollFd, PollFlags, PollTimeout, poll},
+    poll::{PollFd, PollFlags, PollTimeout},
     sys::eventfd::{EfdFlags, EventFd},
 };
 use serde::{Deserialize, Serialize};
@@ -28,7 +27,7 @@ use super::names::Reader;
 use crate::{
     audit::{follow::Followers, log::Log},
     clock::{ClockOffset, boot_ns},
-    confine,
+    confine, eintr,
     kernel::load::EventSource,
     pipeline::{
         Context, Pipeline,
@@ -143,6 +142,8 @@ struct Thread {
     idle_settles: u32,
     last_settle_ns: u64,
     reading: bool,
+    /// Records about processes, until every event from before them was taken.
+    abouts: Vec<(Box<Record>, ProcessKey)>,
     snapshot: Option<Snapshot>,
     /// Those who asked while a snapshot was waiting to be settled.
     asked: Vec<oneshot::Sender<Counts>>,
@@ -191,6 +192,7 @@ impl Recorder {
             idle_settles: 0,
             last_settle_ns: 0,
             reading: false,
+            abouts: Vec::new(),
             snapshot: None,
             asked: Vec::new(),
         };
@@ -306,6 +308,9 @@ impl Thread {
                 self.asked.extend(asked);
             }
             let drained = self.drain();
+            if drained.empty || self.abouts.len() >= NOTES {
+                self.write_abouts();
+            }
             self.log.flush();
             if drained.events > 0 {
                 self.idle_settles = 0;
@@ -322,6 +327,7 @@ impl Thread {
             }
         }
         while !self.drain().empty {}
+        self.write_abouts();
         let counters = self.counters();
         self.with_sink(|pipeline, context, sink| {
             pipeline.finish(&counters, boot_ns(), context, sink);
@@ -347,20 +353,26 @@ impl Thread {
         loop {
             match self.notes.try_recv() {
                 Ok(Note::Record(record)) => self.log.append(*record),
-                Ok(Note::About(mut record, process)) => {
-                    self.with_sink(|pipeline, context, sink| {
-                        let (actor, why) = pipeline.actor(process, context);
-                        record.actor = actor;
-                        record.attribution = why.to_owned();
-                        sink(*record);
-                    });
-                }
+                Ok(Note::About(record, process)) => self.abouts.push((record, process)),
                 Ok(Note::Seed(seeds)) => self.pipeline.table_mut().seed(seeds),
                 Ok(Note::Count(sender)) => asked.push(sender),
                 Ok(Note::Begin) => self.reading = true,
                 Ok(Note::Stop) | Err(TryRecvError::Disconnected) => return None,
                 Err(TryRecvError::Empty) => return Some(asked),
             }
+        }
+    }
+
+    /// Writes what is about processes: of those, everything that had happened when it was noted is
+    /// known by now.
+    fn write_abouts(&mut self) {
+        for (mut record, process) in std::mem::take(&mut self.abouts) {
+            self.with_sink(|pipeline, context, sink| {
+                let (actor, why) = pipeline.actor(process, context);
+                record.actor = actor;
+                record.attribution = why.to_owned();
+                sink(*record);
+            });
         }
     }
 
@@ -542,21 +554,14 @@ fn note_verdict(record: &Record, verdicts: &mut Verdicts, denied: &mpsc::Sender<
     }
 }
 
-/// Waits until one of the descriptors is readable. False on a timeout.
-fn poll_readable(fds: &[BorrowedFd<'_>], limit: PollTimeout) -> bool {
+/// Waits until one of the descriptors is readable, or the time is over.
+fn poll_readable(fds: &[BorrowedFd<'_>], limit: PollTimeout) {
     let mut fds: Vec<PollFd<'_>> = fds
         .iter()
         .map(|fd| PollFd::new(*fd, PollFlags::POLLIN))
         .collect();
-    loop {
-        match poll(&mut fds, limit) {
-            Ok(ready) => return ready > 0,
-            Err(Errno::EINTR) => {}
-            Err(error) => {
-                tracing::error!(%error, "poll");
-                return false;
-            }
-        }
+    if let Err(error) = eintr::poll(&mut fds, limit) {
+        tracing::error!(%error, "poll");
     }
 }
 

@@ -106,6 +106,7 @@ impl Registry {
                 .map(|entry| (entry.id, message(entry)))
                 .collect(),
             rules: Arc::clone(&self.rules.book),
+            masks: Arc::default(),
         }
     }
 }

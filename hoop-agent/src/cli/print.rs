@@ -51,6 +51,7 @@ pub(super) fn status(status: &Value) -> String {
          workloads  {}\n\
          verdicts   {} allowed, {} denied, {} shadow (would be denied)\n\
          events     {} numbered in the kernel, {} recorded, {} lost and counted in gaps\n\
+         plaintext  {} bytes read, {} lost and counted in gaps\n\
          records    {} written{}\n\
          hooks      {}\n{}{}",
         text(status, "state"),
@@ -66,6 +67,8 @@ pub(super) fn status(status: &Value) -> String {
         number("/events/numbered"),
         number("/events/recorded"),
         number("/events/lost"),
+        number("/plaintext/read/bytes"),
+        number("/plaintext/lost/bytes"),
         number("/records/last"),
         if failing {
             ", FAILING: see the daemon's diagnostics"

@@ -44,7 +44,7 @@ pub(super) fn load_programs(
     let mut lsm = LsmCalls::Unknown;
     let hooks = Hooks::gather(|hook, before| {
         if let Need::InsteadOf(other) = hook.need
-            && before.is_attached(other)
+            && before.is_loaded(other)
         {
             return HookState::Spare(other);
         }
@@ -96,7 +96,7 @@ impl Kernel {
     pub fn attach_cgroup(&mut self, id: u64, cgroup: BorrowedFd<'_>) -> Result<(), LoadError> {
         let target = Target::Cgroup(id);
         self.pins.prepare(target)?;
-        for hook in HOOKS.iter().filter(|hook| !hook.is_of_node()) {
+        for hook in HOOKS.iter().filter(|hook| hook.is_of_workloads()) {
             let name = hook.program;
             let path = self.pins.link(target, name);
             if path.exists() {
@@ -150,7 +150,7 @@ impl Kernel {
         }
     }
 
-    fn program_fd(&self, name: &str) -> Result<BorrowedFd<'_>, LoadError> {
+    pub(super) fn program_fd(&self, name: &str) -> Result<BorrowedFd<'_>, LoadError> {
         self.ebpf
             .program(name)
             .ok_or(ProgramError::UnexpectedProgramType)
@@ -192,6 +192,7 @@ fn load_program(ebpf: &mut Ebpf, hook: &Hook, btf: &Btf) -> Result<(), ProgramEr
             program.load()
         }
         (Some(Program::Lsm(program)), Place::Lsm(name)) => program.load(name, btf),
+        (Some(Program::UProbe(program)), Place::Libraries) => program.load(),
         (Some(Program::TracePoint(program)), Place::Syscall(_)) => program.load(),
         (Some(Program::BtfTracePoint(program)), Place::TrustedTracepoint(name)) => {
             program.load(name, btf)
@@ -200,10 +201,10 @@ fn load_program(ebpf: &mut Ebpf, hook: &Hook, btf: &Btf) -> Result<(), ProgramEr
     }
 }
 
-/// Attaches a program of the node. `None` for those of workloads.
+/// Attaches a program of the node. `None` for those of workloads and of libraries.
 fn attach_to_node(ebpf: &mut Ebpf, hook: &Hook) -> Result<Option<FdLink>, ProgramError> {
     match (ebpf.program_mut(hook.program), hook.place) {
-        (Some(_), Place::Workloads) => Ok(None),
+        (Some(_), Place::Workloads | Place::Libraries) => Ok(None),
         (Some(Program::RawTracePoint(program)), Place::Tracepoint(name)) => {
             attach_raw_tracepoint(program, name).map(Some)
         }

@@ -31,6 +31,8 @@ pub enum Place {
     Syscall(&'static str),
     /// The raw tracepoint of requests to `io_uring`, which has had two names.
     Ring,
+    /// Functions of TLS libraries, once workloads use them whose policy says `capture`.
+    Libraries,
 }
 
 /// What a program does.
@@ -258,6 +260,69 @@ pub static HOOKS: &[Hook] = &[
         need: Need::InsteadOf("hoop_socket_create"),
         costs: "io_uring can open any kind of socket of other families, if it can open sockets",
     },
+    Hook {
+        program: "hoop_mmap",
+        place: Place::Lsm("mmap_file"),
+        duty: Duty::Observes,
+        need: Need::Optional,
+        costs: "TLS libraries that a process loads late are noticed when the next program starts",
+    },
+    Hook {
+        program: "hoop_enter_mmap",
+        place: Place::Syscall("mmap"),
+        duty: Duty::Observes,
+        need: Need::InsteadOf("hoop_mmap"),
+        costs: "TLS libraries that a process loads late are noticed when the next program starts",
+    },
+    Hook {
+        program: "hoop_tls_call",
+        place: Place::Libraries,
+        duty: Duty::Observes,
+        need: Need::Optional,
+        costs: "TLS plaintext is not read",
+    },
+    Hook {
+        program: "hoop_tls_return",
+        place: Place::Libraries,
+        duty: Duty::Observes,
+        need: Need::Optional,
+        costs: "TLS plaintext is not read",
+    },
+    Hook {
+        program: "hoop_tls_close",
+        place: Place::Libraries,
+        duty: Duty::Observes,
+        need: Need::Optional,
+        costs: "two TLS connections of a process may be taken for one",
+    },
+    Hook {
+        program: "hoop_go_call",
+        place: Place::Libraries,
+        duty: Duty::Observes,
+        need: Need::Optional,
+        costs: "TLS plaintext of Go programs is not read",
+    },
+    Hook {
+        program: "hoop_go_return",
+        place: Place::Libraries,
+        duty: Duty::Observes,
+        need: Need::Optional,
+        costs: "TLS plaintext of Go programs is not read",
+    },
+    Hook {
+        program: "hoop_tls_send",
+        place: Place::TrustedTracepoint("sock_send_length"),
+        duty: Duty::Observes,
+        need: Need::Optional,
+        costs: "TLS plaintext is not joined to a connection",
+    },
+    Hook {
+        program: "hoop_tls_receive",
+        place: Place::TrustedTracepoint("sock_recv_length"),
+        duty: Duty::Observes,
+        need: Need::Optional,
+        costs: "TLS plaintext is not joined to a connection until the process sends",
+    },
 ];
 
 impl Hook {
@@ -267,10 +332,10 @@ impl Hook {
         shown(self.program)
     }
 
-    /// Whether it is attached once for the whole node.
+    /// Whether it is attached to every tagged cgroup.
     #[must_use]
-    pub fn is_of_node(&self) -> bool {
-        self.place != Place::Workloads
+    pub fn is_of_workloads(&self) -> bool {
+        self.place == Place::Workloads
     }
 }
 
@@ -285,6 +350,7 @@ impl Place {
             Self::Lsm(name) => format!("LSM hook {name}"),
             Self::Syscall(name) => format!("entry of the system call {name}"),
             Self::Ring => "requests to io_uring".to_owned(),
+            Self::Libraries => "TLS libraries, as they are used".to_owned(),
         }
     }
 }
@@ -339,6 +405,15 @@ impl Hooks {
     #[must_use]
     pub fn is_attached(&self, program: &str) -> bool {
         self.state(program) == Some(&HookState::Attached)
+    }
+
+    /// Whether a program is attached, or ready to be.
+    #[must_use]
+    pub fn is_loaded(&self, program: &str) -> bool {
+        matches!(
+            self.state(program),
+            Some(HookState::Attached | HookState::ObserveOnly)
+        )
     }
 
     /// The first program that Hoop does not work without and the kernel refused, and why.

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::fd::AsFd,
+    os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -15,6 +15,7 @@ use hoop_common::{
     event::{LossCause, Offsets},
     exec::ExecEntry,
     limits::MAX_POLICIES,
+    payload::PayloadLoss,
     policy::{Cell, PolicyEntry, WorkloadEntry},
     state::{ProcessEntry, Standing},
     unix_path::UnixKey,
@@ -156,6 +157,38 @@ pub struct EventSource {
     state: StateMap,
 }
 
+/// The maps through which plaintext arrives. They belong to the thread that reads them.
+pub struct PayloadSource {
+    /// `PAYLOAD`
+    pub ring: RingBuf<MapData>,
+    lost: PerCpuArray<MapData, u64>,
+}
+
+/// What became of plaintext that did not reach the ring.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct PayloadLost {
+    /// Pieces for which the ring had no space.
+    pub pieces: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+    /// Calls of which nothing was taken.
+    pub calls: u64,
+}
+
+/// The programs for TLS libraries, to be attached as those are used.
+pub struct CapturePrograms {
+    /// At the entry of C functions.
+    pub call: OwnedFd,
+    /// At their return.
+    pub r#return: OwnedFd,
+    /// At functions that close.
+    pub close: OwnedFd,
+    /// At the entry of Go's functions.
+    pub go_call: OwnedFd,
+    /// At their return instructions.
+    pub go_return: OwnedFd,
+}
+
 /// What the kernel side counted on one CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -196,7 +229,7 @@ impl Kernel {
         pins: Pins,
         offsets: &Offsets,
         log_level: u8,
-    ) -> Result<(Self, EventSource), LoadError> {
+    ) -> Result<(Self, EventSource, PayloadSource), LoadError> {
         for path in pins.links() {
             sys::open_pinned(&path).map_err(|error| broken_at(&path, &error))?;
         }
@@ -252,7 +285,40 @@ impl Kernel {
             numbered: take(&mut kernel.ebpf, "NUMBERED")?,
             lost: take(&mut kernel.ebpf, "LOST")?,
         };
-        Ok((kernel, events))
+        let payload = PayloadSource {
+            ring: take(&mut kernel.ebpf, "PAYLOAD")?,
+            lost: take(&mut kernel.ebpf, "PAYLOAD_LOST")?,
+        };
+        Ok((kernel, events, payload))
+    }
+
+    /// The programs for TLS libraries. `None` if the kernel refused one of those that are needed.
+    ///
+    /// # Errors
+    ///
+    /// When there are no descriptors left.
+    pub fn capture_programs(&self) -> io::Result<Option<CapturePrograms>> {
+        const NAMES: [&str; 5] = [
+            "hoop_tls_call",
+            "hoop_tls_return",
+            "hoop_tls_close",
+            "hoop_go_call",
+            "hoop_go_return",
+        ];
+        if !NAMES.iter().all(|name| self.hooks.is_loaded(name)) {
+            return Ok(None);
+        }
+        let fd = |name| {
+            let fd = self.program_fd(name).map_err(io::Error::other)?;
+            fd.try_clone_to_owned()
+        };
+        Ok(Some(CapturePrograms {
+            call: fd(NAMES[0])?,
+            r#return: fd(NAMES[1])?,
+            close: fd(NAMES[2])?,
+            go_call: fd(NAMES[3])?,
+            go_return: fd(NAMES[4])?,
+        }))
     }
 
     /// The reader of the kernel programs' diagnostics.
@@ -385,6 +451,25 @@ impl EventSource {
             }
         }
         Ok(counters)
+    }
+}
+
+impl PayloadSource {
+    /// What was lost since the programs were loaded.
+    ///
+    /// # Errors
+    ///
+    /// When the counters cannot be read.
+    pub fn lost(&self) -> Result<PayloadLost, MapError> {
+        let sum = |what: PayloadLoss| {
+            let values = self.lost.get(&(what as u32), 0)?;
+            Ok::<u64, MapError>(values.iter().sum())
+        };
+        Ok(PayloadLost {
+            pieces: sum(PayloadLoss::Pieces)?,
+            bytes: sum(PayloadLoss::Bytes)?,
+            calls: sum(PayloadLoss::Calls)?,
+        })
     }
 }
 

@@ -16,3 +16,4 @@ pub mod sock_diag;
 pub mod state;
 mod sys;
 mod tracefs;
+pub mod uprobe;

@@ -91,6 +91,13 @@ pub fn find(btf: &Btf) -> Result<Offsets, BtfError> {
         super_block_s_magic: at("super_block", "s_magic")?,
         vfsmount_mnt_sb: at("vfsmount", "mnt_sb")?,
         socket_sk: at("socket", "sk")?,
+        sock_common_skc_family: at("sock_common", "skc_family")?,
+        sock_common_skc_daddr: at("sock_common", "skc_daddr")?,
+        sock_common_skc_rcv_saddr: at("sock_common", "skc_rcv_saddr")?,
+        sock_common_skc_dport: at("sock_common", "skc_dport")?,
+        sock_common_skc_num: at("sock_common", "skc_num")?,
+        sock_common_skc_v6_daddr: at("sock_common", "skc_v6_daddr")?,
+        sock_common_skc_v6_rcv_saddr: at("sock_common", "skc_v6_rcv_saddr")?,
         // Where Unix sockets are a module, its type information is elsewhere.
         unix_sock_path: at("unix_sock", "path").unwrap_or(0),
         io_kiocb_opcode: opcode,

@@ -4,14 +4,15 @@ use std::{
     ffi::CString,
     io,
     os::{
-        fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+        fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
         unix::ffi::OsStrExt,
     },
     path::Path,
 };
 
 use aya_obj::generated::{
-    bpf_map_type::BPF_MAP_TYPE_ARRAY_OF_MAPS, bpf_prog_type::BPF_PROG_TYPE_SOCKET_FILTER,
+    bpf_attach_type::BPF_PERF_EVENT, bpf_map_type::BPF_MAP_TYPE_ARRAY_OF_MAPS,
+    bpf_prog_type::BPF_PROG_TYPE_SOCKET_FILTER,
 };
 use zerocopy::{Immutable, IntoBytes};
 
@@ -20,6 +21,7 @@ const BPF_PROG_LOAD: libc::c_int = 5;
 const BPF_OBJ_PIN: libc::c_int = 6;
 const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_MAP_UPDATE_BATCH: libc::c_int = 26;
+const BPF_LINK_CREATE: libc::c_int = 28;
 const BPF_LINK_UPDATE: libc::c_int = 29;
 
 /// `union bpf_attr`, the part for batches.
@@ -44,6 +46,31 @@ struct LinkUpdateAttr {
     new_prog_fd: u32,
     flags: u32,
     old_prog_fd: u32,
+}
+
+/// `union bpf_attr`, the part for a new link to a performance event.
+#[repr(C)]
+#[derive(IntoBytes, Immutable)]
+struct EventLinkAttr {
+    prog_fd: u32,
+    target_fd: u32,
+    attach_type: u32,
+    flags: u32,
+    bpf_cookie: u64,
+}
+
+/// Runs a program at a performance event, until the link is closed.
+pub fn link_event(program: BorrowedFd<'_>, event: RawFd, cookie: u64) -> io::Result<OwnedFd> {
+    let attr = EventLinkAttr {
+        prog_fd: program.as_raw_fd() as u32,
+        target_fd: event as u32,
+        attach_type: BPF_PERF_EVENT as u32,
+        flags: 0,
+        bpf_cookie: cookie,
+    };
+    let fd = bpf(BPF_LINK_CREATE, &attr)?;
+    // SAFETY: the kernel just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Writes `values` to the entries 0 to `values.len() - 1` of an array map in one system call.

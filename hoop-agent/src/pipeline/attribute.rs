@@ -7,10 +7,11 @@ use hoop_common::event::{
     EXEC_PATH_TRUNCATED, ExecEvent, ExitEvent, ForkEvent, Header, Hook, ProcessKey, Verdict,
 };
 use hoop_common::policy::{Key, Mode, SocketKind};
+use hoop_mask::Masker;
 
 use super::event::{Guard, Judgement, Missing, Move, Net, Socket, process_key};
 use super::process::{Executed, Process, ProcessTable, Program, Unseen};
-use super::text;
+use super::{masking, text};
 use crate::clock::ClockOffset;
 use crate::proto::Process as ProcessMessage;
 use crate::proto::{
@@ -30,6 +31,9 @@ pub trait Directory {
 
     /// The rule with this number.
     fn rule(&self, number: u32) -> Option<Rule<'_>>;
+
+    /// What masks the commands of a workload, also of one that is not known.
+    fn masker(&self, cgroup_id: u64) -> Arc<Masker>;
 
     /// The path of a cgroup, below the cgroup v2 mount.
     fn cgroup(&self, cgroup_id: u64) -> Option<Arc<str>>;
@@ -253,9 +257,10 @@ impl<D: Directory> Attribution<'_, D> {
     pub fn guard(&mut self, guard: &Guard<'_>) -> Record {
         let event = &guard.fixed;
         let judgement = guard.judgement;
+        let masker = self.directory.masker(event.header.workload);
         let (kind, activity_id, activity) = if judgement.hook == Hook::ExecCheck {
             let program = File {
-                path: text::path(guard.path),
+                path: text::path(&masking::bytes(&masker, guard.path, true)),
                 truncated: event.flags & EXEC_PATH_TRUNCATED != 0,
             };
             let activity = ProcessActivity {

@@ -13,6 +13,8 @@ pub mod event;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod gap;
+pub mod masking;
+pub mod payload;
 pub mod process;
 pub mod render;
 pub mod text;
@@ -237,8 +239,16 @@ impl Pipeline {
         context: &Context<'_, impl Directory>,
         sink: &mut (impl FnMut(Record) + ?Sized),
     ) {
-        let command_line = self.table.executed(process_key(&exec.event.header), exec);
-        sink(self.attribution(context).exec(exec, command_line));
+        // What is kept of a process is masked before anything else sees it.
+        let masker = context.directory.masker(exec.event.header.workload);
+        let exec = Executed {
+            path: &masking::bytes(&masker, exec.path, true),
+            cwd: &masking::bytes(&masker, exec.cwd, true),
+            args: &masking::bytes(&masker, exec.args, exec.whole),
+            ..*exec
+        };
+        let command_line = self.table.executed(process_key(&exec.event.header), &exec);
+        sink(self.attribution(context).exec(&exec, command_line));
     }
 
     fn write_pending(

@@ -197,6 +197,9 @@ impl Compiled {
 
 fn entry(policy: &Policy, table: &mut Table, book: &mut RuleBook) -> PolicyEntry {
     let name = &policy.name;
+    let capture_bytes = policy
+        .capture
+        .map_or(0, |capture| capture.max_bytes_per_call);
     if policy.mode == Mode::Observe {
         let observe = book.number(name, OBSERVE_RULE, "");
         let everything = Ruling {
@@ -221,6 +224,7 @@ fn entry(policy: &Policy, table: &mut Table, book: &mut RuleBook) -> PolicyEntry
             ptrace_rule: observe,
             bpf_rule: observe,
             tamper_rule: observe,
+            capture_bytes,
         };
     }
     let Segment { start, len } = egress(policy, table, book);
@@ -236,6 +240,7 @@ fn entry(policy: &Policy, table: &mut Table, book: &mut RuleBook) -> PolicyEntry
         ptrace_rule: book.number(name, PTRACE_RULE, PTRACE_BECAUSE),
         bpf_rule: book.number(name, BPF_RULE, BPF_BECAUSE),
         tamper_rule: book.number(name, TAMPER_RULE, TAMPER_BECAUSE),
+        capture_bytes,
     }
 }
 

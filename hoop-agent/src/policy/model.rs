@@ -74,6 +74,10 @@ pub struct Policy {
     pub sockets_stated: Option<Position>,
     /// Unix sockets that its workloads may not turn to.
     pub unix_deny: Vec<UnixPath>,
+    /// What is taken of the plaintext of its workloads' TLS connections. `None`: nothing is.
+    pub capture: Option<Capture>,
+    /// What is masked in it, and how.
+    pub masking: hoop_mask::Config,
     /// Whether it may be installed on a kernel that cannot enforce all of it.
     pub allow_degraded: bool,
     /// The file it was read from.
@@ -100,6 +104,27 @@ impl Policy {
         };
         of(Action::Deny).chain(of(Action::Allow))
     }
+}
+
+/// What is taken of the plaintext of TLS connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capture {
+    /// Most bytes that are taken of one call of a TLS library, 1 to
+    /// [`MAX_CALL_BYTES`](hoop_common::limits::MAX_CALL_BYTES). What is longer is flagged.
+    pub max_bytes_per_call: u32,
+    /// Most bytes that a record holds of one body, masked. What is longer is flagged.
+    pub max_body_bytes: u32,
+    /// Where `capture` stands in the policy's file.
+    pub position: Position,
+}
+
+impl Capture {
+    /// [`Capture::max_bytes_per_call`] of a policy that does not say it.
+    pub const DEFAULT_BYTES_PER_CALL: u32 = 1 << 20;
+    /// [`Capture::max_body_bytes`] of a policy that does not say it.
+    pub const DEFAULT_BODY_BYTES: u32 = 256 << 10;
+    /// The largest [`Capture::max_body_bytes`].
+    pub const LARGEST_BODY_BYTES: u32 = 16 << 20;
 }
 
 /// A Unix socket that a policy denies by its path.

@@ -1,5 +1,6 @@
 //! Policy files to policies, and every problem in them with its place and the next step.
 
+mod capture;
 mod exec;
 
 use std::collections::HashMap;
@@ -137,18 +138,6 @@ impl Reader<'_> {
                 "allowDegraded",
             ],
         )?;
-        for (key, help) in [
-            ("capture", "remove `capture`; payload is not read yet"),
-            (
-                "masking",
-                "remove `masking`; nothing that needs it is captured yet",
-            ),
-        ] {
-            if let Some(node) = spec.get(key) {
-                self.refuse(node.position, format!("`{key}` is not supported yet"), help);
-            }
-        }
-
         let identity = self
             .required(
                 &spec,
@@ -189,6 +178,8 @@ impl Reader<'_> {
         self.compare_names(names);
         let sockets = spec.get("sockets").map(|node| self.sockets(node));
         let (sockets, unix_deny) = sockets.unwrap_or_default();
+        let capture = spec.get("capture").and_then(|node| self.capture(node));
+        let masking = spec.get("masking").and_then(|node| self.masking(node));
         let allow_degraded = spec
             .get("allowDegraded")
             .and_then(|node| self.word(node, "value", &[("true", true), ("false", false)]));
@@ -205,6 +196,8 @@ impl Reader<'_> {
             sockets: sockets.unwrap_or(DEFAULT_SOCKETS),
             sockets_stated: spec.get("sockets").map(|node| node.position),
             unix_deny,
+            capture,
+            masking: masking.unwrap_or_default(),
             allow_degraded: allow_degraded.unwrap_or(false),
             file: self.path.to_owned(),
             position,

@@ -20,7 +20,7 @@ use hoop_common::{
 
 use super::{DENY, PASS};
 use crate::{
-    emit,
+    emit, hello,
     kernel::Process,
     maps::SocketState,
     packet::Packet,
@@ -49,6 +49,9 @@ fn try_egress(ctx: &SkBuffContext) -> Option<Verdict> {
         && !packet.opaque
     {
         // Most packets end here: their socket was judged in this epoch.
+        if state.tasted == 0 && packet.destination.protocol == IPPROTO_TCP {
+            hello::taste(skb, &packet, state);
+        }
         recall = state.recall(workload::epoch(), packet.destination);
         match recall.current() {
             Some(verdict @ (Verdict::Allow | Verdict::Shadow)) => return Some(verdict),

@@ -20,6 +20,7 @@ use hoop_common::{
     },
     exec::{Facts, Found},
     limits::{ARGS_BYTES, ARGS_CHUNK, PATH_BYTES},
+    payload::PieceKind,
     policy::Epoch,
     state::{ProcessEntry, Standing},
 };
@@ -30,6 +31,7 @@ use crate::{
     escape::Escape,
     kernel::{KernelPtr, Process, Task, current_task, offset},
     maps::{EXEC_SCRATCH, PROCESSES},
+    payload,
     verdict::Decision,
     verifier::{at_most, opaque},
     workload::{self, Governed, Workload},
@@ -48,8 +50,19 @@ pub struct Scratch {
 /// Entry.
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 pub fn hoop_exec(_ctx: RawTracePointContext) -> i32 {
-    if workload::reporting() {
-        try_exec();
+    if workload::reporting() && try_exec().is_some() {
+        // Its program may hold a TLS library.
+        hoop_tell_exec();
+    }
+    0
+}
+
+/// A function of its own, as the stack of the rest is full.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn hoop_tell_exec() -> u32 {
+    if let Some(workload) = Workload::of_current_process() {
+        payload::tell(PieceKind::Mapped, workload, Process::current());
     }
     0
 }

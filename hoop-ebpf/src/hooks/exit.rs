@@ -3,12 +3,16 @@
 //! Observes only.
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
-use hoop_common::event::{EventKind, ExitEvent};
+use hoop_common::{
+    event::{EventKind, ExitEvent},
+    payload::PieceKind,
+};
 
 use crate::{
     emit::{self, Priority},
     kernel::{KernelPtr, Task},
     maps::PROCESSES,
+    payload,
     workload::{self, Workload},
 };
 
@@ -35,5 +39,6 @@ fn try_exit(task: Task) -> Option<()> {
         reserved: 0,
     };
     emit::send(&event, Priority::Normal);
+    payload::tell(PieceKind::Ended, workload, process);
     Some(())
 }

@@ -189,12 +189,6 @@ impl<'a> Scan<'a> {
             }
             Trigger::Dashes => pem::look(self, at),
         });
-        for word in keyed::SPOKEN {
-            let within = &self.text[from..self.text.len().min(to + word.len() - 1)];
-            for at in memchr::memmem::find_iter(within, word) {
-                keyed::spoken(self, from + at);
-            }
-        }
     }
 
     /// The first place from `start` on whose byte `ends` it, or the end of the window.

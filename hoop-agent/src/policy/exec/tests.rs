@@ -282,6 +282,8 @@ fn policy() -> Policy {
         sockets: 0,
         sockets_stated: None,
         unix_deny: Vec::new(),
+        capture: None,
+        masking: hoop_mask::Config::default(),
         allow_degraded: false,
         file: "policy.yaml".into(),
         position: Position::default(),
