@@ -77,15 +77,20 @@ pub(crate) fn field(masker: &Masker, name: &str, value: &[u8], findings: &mut Fi
     String::from_utf8_lossy(&masked.bytes).into_owned()
 }
 
-/// Masks bytes that a workload chose. If they are not the whole of what there was, what may be the
-/// first half of a secret is left out.
+/// Masks arguments or a path, as a workload chose them. If the last argument is not the whole of it, what
+/// may be the first half of a secret is left out.
 pub(crate) fn bytes(masker: &Arc<Masker>, bytes: &[u8], whole: bool) -> Vec<u8> {
     let mut masked = Vec::with_capacity(bytes.len());
     let mut findings = Vec::new();
-    if whole {
-        masker.mask_into(bytes, &mut masked, &mut findings);
+    let whole_until = if whole {
+        bytes.len()
     } else {
-        masker.stream().push(bytes, &mut masked, &mut findings);
+        bytes.iter().rposition(|byte| *byte == 0).map_or(0, |nul| nul + 1)
+    };
+    let (complete, begun) = bytes.split_at(whole_until);
+    masker.mask_into(complete, &mut masked, &mut findings);
+    if !begun.is_empty() {
+        masker.stream().push(begun, &mut masked, &mut findings);
     }
     masked
 }

@@ -259,19 +259,23 @@ fn the_envelope() {
 
 #[test]
 fn the_spec() {
-    for (key, help) in [
-        ("capture", "remove `capture`; payload is not read yet"),
-        (
-            "masking",
-            "remove `masking`; nothing that needs it is captured yet",
-        ),
-    ] {
-        let expected = format!(
-            "7:{}: error: `{key}` is not supported yet\n  help: {help}",
-            key.len() + 5
-        );
-        assert_spec_problem(&format!("  mode: enforce\n  {key}: {{}}"), &expected);
-    }
+    assert_spec_problem(
+        "  mode: enforce\n  capture: {}",
+        "7:12: error: missing `tls`\n  help: add `tls: true`",
+    );
+    assert_spec_problem(
+        "  mode: enforce\n  capture: { tls: true, maxBytesPerCall: 0 }",
+        "7:42: error: 0 bytes cannot be taken\n  help: write a number from 1 to 4194304",
+    );
+    assert_spec_problem(
+        "  mode: enforce\n  masking: { detectors: [NOTHING] }",
+        "7:12: error: unknown class \"NOTHING\"; see `hoop_mask::classes`\n  \
+         help: `hoop-agent mask --policy FILE` tries it on standard input",
+    );
+    assert_spec_problem(
+        "  mode: enforce\n  masking: { rules: [{ name: a, class: A, pattern: a, validator: soundness }] }",
+        "7:66: error: unknown validator `soundness`\n  help: write for example `luhn` or `iban`",
+    );
     assert_spec_problem(
         "  allowDegraded: false",
         "5:3: error: missing `mode`\n  \
