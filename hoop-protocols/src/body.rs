@@ -107,7 +107,7 @@ impl Body {
 
     /// Says that so many bytes on the wire were lost; `None`: nobody knows how many.
     pub fn lose(&mut self, bytes: Option<u64>, out: &mut Out<'_>) {
-        self.lost += bytes.unwrap_or_default();
+        self.lost = self.lost.saturating_add(bytes.unwrap_or_default());
         self.cut.get_or_insert(Reason::Lost);
         if let Coding::Coded { position, .. } = self.coding {
             out.read(self.direction, position);
@@ -211,10 +211,11 @@ fn tell(
         Kind::Request => Event::RequestBody { stream, bytes },
         Kind::Response => Event::ResponseBody { stream, bytes },
     });
-    let limit = out.limits.sse_event;
     if let Some(sse) = sse {
+        let limit = sse.grant(bytes.len(), out.limits.sse_event, &out.memory);
         sse.push(bytes, limit, &mut |event| {
             out.emit(Event::Sse { stream, event });
         });
+        sse.settle();
     }
 }

@@ -46,27 +46,34 @@ pub(crate) struct Advance {
     pub next: Option<Next>,
 }
 
+/// What was passed over in search of something to read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Passed {
+    pub skipped: u64,
+    pub reason: Reason,
+}
+
 /// A change of protocol.
 #[derive(Debug)]
 pub(crate) enum Next {
     /// `searching`: directions that are not at a boundary, with how many bytes were passed over.
     Http1 {
         role: Role,
-        searching: Both<Option<u64>>,
+        searching: Both<Option<Passed>>,
     },
     /// With the client's direction, as far as it is known.
     Http2 {
         client: Option<Direction>,
-        searching: Both<Option<u64>>,
+        searching: Both<Option<Passed>>,
     },
     WebSocket {
         stream: u64,
         client: Direction,
         extension: Extension,
-        searching: Both<Option<u64>>,
+        searching: Both<Option<Passed>>,
     },
     /// After CONNECT or an upgrade to something else: anything.
-    Tunnel { searching: Both<Option<u64>> },
+    Tunnel { searching: Both<Option<Passed>> },
 }
 
 /// One direction.

@@ -2,7 +2,7 @@
 
 use crate::body::Kind;
 use crate::chain::{self, ChainScan, Look};
-use crate::connection::{Advance, Next};
+use crate::connection::{Advance, Next, Passed};
 use crate::http1::{self, Found, Scan};
 use crate::http2::{self, PREFACE};
 use crate::out::{Both, Out};
@@ -33,6 +33,9 @@ struct Side {
     skipped: u64,
 }
 
+/// Empty lines before a first request.
+const MOST_BLANK: usize = 64;
+
 /// What the first bytes are.
 enum First {
     More,
@@ -49,9 +52,9 @@ enum First {
 impl Detect {
     /// For what is within a connection. `searching` directions are not at a boundary, and passed over
     /// so many bytes.
-    pub fn new(searching: &Both<Option<u64>>) -> Self {
+    pub fn new(searching: &Both<Option<Passed>>) -> Self {
         let sides = Both::new(|direction| match *searching.get(direction) {
-            Some(skipped) => Side {
+            Some(Passed { skipped, .. }) => Side {
                 start: Start::Missed,
                 unknown: true,
                 skipped,
@@ -93,11 +96,6 @@ impl Detect {
                 }
             }
         }
-        if side.start == Start::Captured {
-            side.skipped += input.len() as u64;
-            out.unreadable(direction, None, input.len() as u64, Reason::UnknownProtocol);
-            return Advance::stop(input.len());
-        }
         self.search(direction, input, out)
     }
 
@@ -129,7 +127,7 @@ impl Detect {
         match side.unknown {
             true => {
                 side.skipped += bytes;
-                Reason::NotFromStart
+                side.start.reason()
             }
             false => Reason::Fragment,
         }
@@ -167,7 +165,7 @@ impl Detect {
             });
         }
         side.skipped += passed as u64;
-        out.unreadable(direction, None, passed as u64, Reason::NotFromStart);
+        out.unreadable(direction, None, passed as u64, side.start.reason());
         let Some((boundary, kind)) = found else {
             side.head.consumed(passed);
             side.frame.consumed(passed);
@@ -209,15 +207,41 @@ impl Detect {
     }
 
     /// The other direction is at a boundary, unless it was unknown.
-    fn searching(&self, found: Direction) -> Both<Option<u64>> {
+    fn searching(&self, found: Direction) -> Both<Option<Passed>> {
         Both::new(|direction| {
             let side = self.sides.get(direction);
-            (direction != found && side.unknown).then_some(side.skipped)
+            let passed = Passed {
+                skipped: side.skipped,
+                reason: side.start.reason(),
+            };
+            (direction != found && side.unknown).then_some(passed)
         })
     }
 }
 
+impl Start {
+    /// Why what is in no protocol can not be read.
+    fn reason(self) -> Reason {
+        match self {
+            Self::Captured => Reason::UnknownProtocol,
+            Self::Missed => Reason::NotFromStart,
+        }
+    }
+}
+
 fn first(input: &[u8], start: Start, largest: usize) -> First {
+    // Servers pass over empty lines before a request: RFC 9112 section 2.2.
+    let blank = input
+        .iter()
+        .take_while(|byte| matches!(byte, b'\r' | b'\n'))
+        .count();
+    if blank > 0 {
+        return match http1::begins_exact_request(&input[blank..]) {
+            Some(true) => First::Http1(Kind::Request),
+            None if blank <= MOST_BLANK => First::More,
+            _ => First::Unknown,
+        };
+    }
     let common = input.len().min(PREFACE.len());
     if input[..common] == PREFACE[..common] {
         return if common < PREFACE.len() {

@@ -68,7 +68,7 @@ impl<'s> Out<'s> {
         }
         let tally = self.tallies.get_mut(direction);
         match reason {
-            Reason::Lost => tally.lost += bytes,
+            Reason::Lost => tally.lost = tally.lost.saturating_add(bytes),
             _ => tally.unreadable += bytes,
         }
         self.emit(Event::Unreadable {

@@ -422,8 +422,8 @@ fn says_once_that_a_protocol_is_unknown() {
         told(&acts),
         [
             "unknown Sent Json",
-            "unreadable Sent UnknownProtocol: 21",
             "unknown Received Tls",
+            "unreadable Sent UnknownProtocol: 21",
             "unreadable Received UnknownProtocol: 7",
         ]
     );

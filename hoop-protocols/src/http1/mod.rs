@@ -11,7 +11,7 @@ use self::head::{Asked, Framing};
 pub(crate) use self::head::{begins_exact_request, begins_response};
 pub(crate) use self::search::{Found, Scan};
 use crate::body::{Body, Kind};
-use crate::connection::{Advance, Next};
+use crate::connection::{Advance, Next, Passed};
 use crate::out::{Both, Out};
 use crate::websocket::Extension;
 use crate::{Boundary, Direction, EndReason, Event, Headers, Reason, ResponseHead};
@@ -53,11 +53,11 @@ enum Left {
 
 impl Http1 {
     /// `searching` directions are not at a boundary between messages, and passed over so many bytes.
-    pub fn new(searching: &Both<Option<u64>>) -> Self {
+    pub fn new(searching: &Both<Option<Passed>>) -> Self {
         let sides = Both::new(|direction| match *searching.get(direction) {
-            Some(skipped) => Side::Search {
+            Some(Passed { skipped, reason }) => Side::Search {
                 scan: Scan::default(),
-                reason: Reason::NotFromStart,
+                reason,
                 skipped,
             },
             None => Side::Head { scanned: 0 },
@@ -355,10 +355,12 @@ impl Http1 {
     }
 
     /// Ends HTTP/1 for the requests. Gives whether what follows is at a boundary.
-    fn leave(&mut self, requests: Direction, out: &mut Out<'_>) -> Both<Option<u64>> {
+    fn leave(&mut self, requests: Direction, out: &mut Out<'_>) -> Both<Option<Passed>> {
         let side = self.sides.get_mut(requests);
         let passed = match std::mem::replace(side, Side::Head { scanned: 0 }) {
-            Side::Search { skipped, .. } => Some(skipped),
+            Side::Search {
+                skipped, reason, ..
+            } => Some(Passed { skipped, reason }),
             Side::Body { body, .. } => {
                 body.end(EndReason::Malformed, out);
                 None

@@ -36,6 +36,8 @@ struct Candidate {
     kind: Kind,
     /// Where the line begins that is checked next.
     line: usize,
+    /// How much of that line was looked at for its end.
+    scanned: usize,
     telling: bool,
 }
 
@@ -139,6 +141,7 @@ impl Scan {
                     start,
                     kind,
                     line,
+                    scanned: 0,
                     telling: false,
                 });
                 return true;
@@ -164,7 +167,9 @@ impl Candidate {
             let Some(line) = input.get(self.line..room) else {
                 return Checked::Bad;
             };
-            let Some(end) = memchr(b'\n', line) else {
+            let scanned = self.scanned.min(line.len());
+            let Some(end) = memchr(b'\n', &line[scanned..]).map(|end| scanned + end) else {
+                self.scanned = line.len();
                 return if room < input.len() {
                     Checked::Bad
                 } else {
@@ -197,6 +202,7 @@ impl Candidate {
             };
             self.telling |= telling.iter().any(|it| it.eq_ignore_ascii_case(name));
             self.line = after;
+            self.scanned = 0;
         }
     }
 }

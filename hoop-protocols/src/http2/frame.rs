@@ -152,6 +152,13 @@ pub(crate) const ENOUGH: u32 = 3;
 /// What bytes in the middle of a stream look like. Frames with a payload of more than `largest` are not
 /// looked for.
 pub(crate) fn look(input: &[u8], largest: usize) -> Look {
+    // Text never gets further.
+    if input
+        .first()
+        .is_some_and(|byte| usize::from(*byte) > largest >> 16)
+    {
+        return Look::No;
+    }
     match Frame::parse(input) {
         None => Look::More,
         Some(frame) => match frame.weight(largest) {
