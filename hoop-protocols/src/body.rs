@@ -53,7 +53,7 @@ impl Body {
             .filter_map(|value| str::from_utf8(value).ok());
         let content = content.flat_map(|value| value.split(',').map(str::trim));
         let codings = content.chain(codings.iter().map(String::as_str));
-        let (coding, cut) = match Chain::new(codings, &out.limits, &out.memory) {
+        let (coding, cut) = match Chain::new(codings, out.limits, out.memory) {
             Ok(None) => (Coding::Plain, None),
             Ok(Some(chain)) => (
                 Coding::Coded {
@@ -212,7 +212,7 @@ fn tell(
         Kind::Response => Event::ResponseBody { stream, bytes },
     });
     if let Some(sse) = sse {
-        let limit = sse.grant(bytes.len(), out.limits.sse_event, &out.memory);
+        let limit = sse.grant(bytes.len(), out.limits.sse_event, out.memory);
         sse.push(bytes, limit, &mut |event| {
             out.emit(Event::Sse { stream, event });
         });

@@ -331,7 +331,7 @@ impl Connection {
     }
 
     fn split<'s>(&'s mut self, sink: &'s mut dyn FnMut(Event<'_>)) -> (Out<'s>, &'s mut Speaks) {
-        let out = Out::new(self.limits, self.memory.clone(), &mut self.tallies, sink);
+        let out = Out::new(&self.limits, &self.memory, &mut self.tallies, sink);
         (out, &mut self.speaks)
     }
 }

@@ -269,7 +269,7 @@ fn first(input: &[u8], start: Start, largest: usize) -> First {
         Start::Missed => match http2::look(input, largest) {
             Look::More => First::More,
             Look::Frame { .. } => First::Perhaps,
-            Look::No => First::Unknown,
+            Look::No { .. } => First::Unknown,
         },
     }
 }

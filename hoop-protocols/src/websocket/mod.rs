@@ -250,7 +250,7 @@ impl Side {
                 header: frame.header,
                 length: frame.header + frame.length as usize,
             },
-            _ => Look::No,
+            _ => Look::No { bytes: 1 },
         });
         let (Found::At { start: passed, .. } | Found::NotBefore(passed)) = found;
         scan.consumed(passed);
