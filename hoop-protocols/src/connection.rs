@@ -145,17 +145,17 @@ impl Connection {
         sink: &mut dyn FnMut(Event<'_>),
     ) {
         self.tallies.get_mut(direction).pushed += bytes.len() as u64;
-        let flow = self.flows.get_mut(direction);
-        let expected = match flow.expected {
+        let expected = match self.flows.get(direction).expected {
             Some(expected) => expected,
             None => {
-                if let Speaks::Unknown(detect) = &mut self.speaks {
-                    detect.starts(direction, offset > 0);
+                if offset > 0 {
+                    // It joins late, as behind a gap.
+                    self.miss(direction, offset, sink);
                 }
                 offset
             }
         };
-        flow.expected = Some(expected);
+        self.flows.get_mut(direction).expected = Some(expected);
         if offset > expected {
             self.gap_dyn(direction, offset - expected, sink);
         }
@@ -179,8 +179,14 @@ impl Connection {
         let flow = self.flows.get_mut(direction);
         flow.expected = Some(flow.expected.unwrap_or_default().saturating_add(length));
         self.drop_held(direction, sink);
+        self.out(sink)
+            .unreadable(direction, None, length, Reason::Lost);
+        self.miss(direction, length, sink);
+    }
+
+    /// Tells the parser that bytes are missing.
+    fn miss(&mut self, direction: Direction, length: u64, sink: &mut dyn FnMut(Event<'_>)) {
         let (mut out, speaks) = self.split(sink);
-        out.unreadable(direction, None, length, Reason::Lost);
         match speaks {
             Speaks::Unknown(it) => it.gap(direction),
             Speaks::Http1(it) => it.gap(direction, length, &mut out),

@@ -65,16 +65,6 @@ impl Detect {
         Self { sides }
     }
 
-    /// Says whether the first byte of a direction is from the middle of the connection.
-    pub fn starts(&mut self, direction: Direction, missed: bool) {
-        let start = if missed {
-            Start::Missed
-        } else {
-            Start::Captured
-        };
-        self.sides.get_mut(direction).start = start;
-    }
-
     pub fn advance(&mut self, direction: Direction, input: &[u8], out: &mut Out<'_>) -> Advance {
         let side = self.sides.get_mut(direction);
         if input.is_empty() {
@@ -99,6 +89,7 @@ impl Detect {
         self.search(direction, input, out)
     }
 
+    /// Takes note that bytes are missing; what was pending before them is gone.
     pub fn gap(&mut self, direction: Direction) {
         let side = self.sides.get_mut(direction);
         *side = Side {
