@@ -14,6 +14,8 @@ use crate::body::Kind;
 pub(crate) struct Scan {
     /// Everything before was looked at.
     from: usize,
+    /// Where the last candidate began: nothing that is found later begins before it.
+    floor: usize,
     candidate: Option<Candidate>,
 }
 
@@ -79,7 +81,8 @@ impl Scan {
                 if self.next(input, kind) {
                     continue;
                 }
-                return Found::NotBefore(self.from.saturating_sub(LONGEST_LINE + 1));
+                let keep = self.from.saturating_sub(LONGEST_LINE + 1);
+                return Found::NotBefore(keep.max(self.floor));
             };
             let start = candidate.start;
             match candidate.check(input, limit) {
@@ -103,6 +106,7 @@ impl Scan {
     /// Says that so many bytes, none of which can begin a head, are not in the input any more.
     pub fn consumed(&mut self, bytes: usize) {
         self.from -= bytes.min(self.from);
+        self.floor -= bytes.min(self.floor);
         if let Some(candidate) = &mut self.candidate {
             candidate.start -= bytes;
             candidate.line -= bytes;
@@ -137,6 +141,7 @@ impl Scan {
             let wanted = candidate.filter(|(_, kind)| wanted.is_none_or(|it| it == *kind));
             if let Some((start, kind)) = wanted {
                 let line = mark + line + 1;
+                self.floor = start;
                 self.candidate = Some(Candidate {
                     start,
                     kind,
