@@ -7,6 +7,7 @@ mod keyed;
 mod network;
 mod number;
 mod pem;
+mod spoken;
 mod token;
 mod url;
 mod vendors;
@@ -150,6 +151,7 @@ impl<'a> Scan<'a> {
             Trigger::At => email::look(self, at),
             Trigger::Token => {
                 token::look(self, at + 1 - prefilter::TOKEN_RUN);
+                spoken::look(self, at);
                 run(self, at);
             }
             Trigger::Dashes => pem::look(self, at),

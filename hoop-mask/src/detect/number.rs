@@ -1,6 +1,6 @@
 //! Everything that starts with a digit: cards, personal numbers, telephone numbers, dates, IPv4.
 
-use super::{CORE, Core, Normal, Scan, Spec, context};
+use super::{CORE, Core, Normal, Scan, Spec, context, spoken};
 use crate::bytes::{self, ALNUM, ALPHA, DIGIT, HIGH, WORD};
 use crate::validate::{
     self, americas, asia_pacific, card, date, europe, iban, mod97, net, nordic, phone, us,
@@ -67,6 +67,8 @@ fn shaped(text: &[u8], shape: &[u8]) -> bool {
     text.len() == shape.len()
         && text.iter().zip(shape).all(|(&byte, &form)| match form {
             b'#' => byte.is_ascii_digit(),
+            // In a form a space is a `+`.
+            b' ' => matches!(byte, b' ' | b'+'),
             _ => byte == form,
         })
 }
@@ -102,7 +104,7 @@ impl Number {
 
 fn separator(text: &[u8]) -> usize {
     match text {
-        [b')', b' ' | b'-' | b'.' | b'/', ..] | [b' ', b'(', ..] | [0xc2, 0xa0, ..] => 2,
+        [b')', b' ' | b'+' | b'-' | b'.' | b'/', ..] | [b' ' | b'+', b'(', ..] | [0xc2, 0xa0, ..] => 2,
         [b' ' | b'-' | b'.' | b'/' | b'(' | b')' | b'+', ..] => 1,
         [0xe2, 0x80, 0x90..=0x94 | 0xaf, ..] => 3,
         _ => 0,
@@ -152,7 +154,7 @@ fn more_follows(text: &[u8], end: usize, next: u8) -> bool {
         b' ' | b'-' | b'.' | b'/' | b'(' | b')' | b'+' => {
             let after = bytes::get(text, end + 1);
             after.is_ascii_digit()
-                || matches!(after, b' ' | b'(' | b'-' | b'/' | b'.')
+                || matches!(after, b' ' | b'+' | b'(' | b'-' | b'/' | b'.')
                     && bytes::get(text, end + 2).is_ascii_digit()
                 || bytes::is(after, ALPHA) && next == b'-'
         }
@@ -419,6 +421,7 @@ fn extension_end(text: &[u8], end: usize) -> usize {
 
 /// Numbers that start with letters: IBAN, and the personal numbers of Spain, Italy, Singapore.
 fn letters_first(scan: &mut Scan<'_>, at: usize, first: usize) {
+    spoken::look(scan, at);
     let text = scan.text;
     let start = bytes::run_start(text, at, ALPHA, 7);
     if bytes::is(bytes::before(text, start), WORD) || bytes::before(text, start) == b'_' {
