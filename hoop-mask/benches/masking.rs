@@ -14,11 +14,20 @@ use hoop_mask::{Config, Key, Masker};
 fn main() {
     let masker = Masker::new(&Config::default(), Key::new("bench", &[7; 32])).unwrap();
     let mut texts = texts::all();
-    for path in std::env::args().skip(1).filter(|argument| !argument.starts_with("--")) {
+    if let Ok(only) = std::env::var("ONLY") {
+        texts.retain(|(name, _)| name.contains(&only));
+    }
+    for path in std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with("--"))
+    {
         let text = std::fs::read(&path).unwrap();
         texts.push((path, text));
     }
-    println!("{:<28} {:>8} {:>9} {:>9} {:>9}", "text", "findings", "median", "least", "most");
+    println!(
+        "{:<28} {:>8} {:>9} {:>9} {:>9}",
+        "text", "findings", "median", "least", "most"
+    );
     for (name, text) in &texts {
         let (mut output, mut findings) = (Vec::new(), Vec::new());
         let mut rates = Vec::new();

@@ -40,7 +40,10 @@ static CLASS: [u8; 256] = {
         if matches!(byte, b'+' | b'/') {
             class |= BASE64;
         }
-        if matches!(byte, b'.' | b'_' | b'%' | b'+' | b'-' | b'\'' | b'!' | b'#' | b'$' | b'&' | b'*' | b'~') {
+        if matches!(
+            byte,
+            b'.' | b'_' | b'%' | b'+' | b'-' | b'\'' | b'!' | b'#' | b'$' | b'&' | b'*' | b'~'
+        ) {
             class |= LOCAL;
         }
         if byte >= 0x80 {

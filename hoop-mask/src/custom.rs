@@ -14,6 +14,8 @@ use crate::{Rule, Validator};
 
 /// A keyword is near if it starts no more than so many bytes before the match.
 const NEAR: usize = 256;
+/// A match ends no more than so many bytes after the keyword is out of reach.
+const LONGEST: usize = 4 << 10;
 /// The most memory of one compiled expression, in bytes.
 const SIZE_LIMIT: usize = 10 << 20;
 
@@ -119,7 +121,11 @@ impl Custom {
 impl Compiled {
     fn new(rule: &Rule) -> Result<Self, Problem> {
         let regex = regex(&[rule.pattern.as_str()])?;
-        if rule.group >= regex.group_info().group_len(regex_automata::PatternID::ZERO) {
+        if rule.group
+            >= regex
+                .group_info()
+                .group_len(regex_automata::PatternID::ZERO)
+        {
             return Err(Problem::Group(rule.group));
         }
         if regex.is_match("") {
@@ -159,7 +165,10 @@ impl Compiled {
             return None;
         }
         let Some(keywords) = &self.keywords else {
-            return Some(Span { start: from, end: to });
+            return Some(Span {
+                start: from,
+                end: to,
+            });
         };
         // A keyword may stand before the match, or in it.
         let back = from.saturating_sub(NEAR);
@@ -173,8 +182,9 @@ impl Compiled {
     fn matches(&self, text: &[u8], region: Span, mut report: impl FnMut(Span)) {
         let mut captures = self.regex.create_captures();
         let mut at = region.start;
+        let limit = text.len().min(region.end + LONGEST);
         while at < region.end {
-            let input = Input::new(text).span(at..text.len());
+            let input = Input::new(text).span(at..limit);
             self.regex.search_captures(&input, &mut captures);
             let Some(whole) = captures.get_match() else {
                 return;
@@ -195,8 +205,13 @@ impl Compiled {
     fn accepts(&self, secret: &[u8]) -> bool {
         !secret.is_empty()
             && self.entropy.is_none_or(|least| entropy(secret) >= least)
-            && self.validator.is_none_or(|validator| validator.passes(secret))
-            && !self.allow.as_ref().is_some_and(|allow| allow.is_match(secret))
+            && self
+                .validator
+                .is_none_or(|validator| validator.passes(secret))
+            && !self
+                .allow
+                .as_ref()
+                .is_some_and(|allow| allow.is_match(secret))
     }
 }
 

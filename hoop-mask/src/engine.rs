@@ -121,7 +121,12 @@ impl Engine {
             self.piece(masker, raw, piece, window, at_end);
             self.next = end.min(total);
             if self.next < total {
-                self.release(masker, raw, self.next.saturating_sub(BEFORE as u64), &mut sink);
+                self.release(
+                    masker,
+                    raw,
+                    self.next.saturating_sub(BEFORE as u64),
+                    &mut sink,
+                );
             }
         }
         if last {
@@ -142,7 +147,14 @@ impl Engine {
                 path: Path::field(name),
                 ..Self::default()
             };
-            engine.run(masker, &text, 0, true, &mut masked.bytes, &mut masked.findings);
+            engine.run(
+                masker,
+                &text,
+                0,
+                true,
+                &mut masked.bytes,
+                &mut masked.findings,
+            );
             for finding in &mut masked.findings {
                 finding.start -= start as u64;
                 finding.end -= start as u64;
@@ -165,7 +177,10 @@ impl Engine {
             output: &mut masked.bytes,
             findings: &mut masked.findings,
         };
-        let raw = Raw { bytes: value, base: 0 };
+        let raw = Raw {
+            bytes: value,
+            base: 0,
+        };
         engine.release(masker, raw, value.len() as u64, &mut sink);
     }
 
@@ -181,13 +196,23 @@ impl Engine {
     }
 
     /// Scans one piece.
-    fn piece(&mut self, masker: &Masker, raw: Raw<'_>, piece: Range<u64>, window: Range<u64>, at_end: bool) {
+    fn piece(
+        &mut self,
+        masker: &Masker,
+        raw: Raw<'_>,
+        piece: Range<u64>,
+        window: Range<u64>,
+        at_end: bool,
+    ) {
         let from = self.follow(raw, window.end).clamp(piece.start, piece.end);
         let bytes = raw.get(window.clone());
         let place = |at: u64| (at - window.start) as usize;
         let mut buffer = std::mem::take(&mut self.buffer);
         let view = buffer.view(bytes);
-        let (start, to) = (view.position(place(piece.start)), view.position(place(piece.end)));
+        let (start, to) = (
+            view.position(place(piece.start)),
+            view.position(place(piece.end)),
+        );
         let from = view.position(place(from)).max(start);
         self.found.clear();
         let mut scan = Scan::new(masker, view.text, at_end, &mut self.found);
@@ -200,7 +225,9 @@ impl Engine {
         scan.run(from, to, |scan, at| base64.around(scan, at, from, to));
         self.alignment = self.alignment.advanced(view.text, start, to);
         if !masker.custom.is_empty() {
-            masker.custom.look(view.text, at_end, from..to, &mut self.found);
+            masker
+                .custom
+                .look(view.text, at_end, from..to, &mut self.found);
             self.keep_at_path(masker, raw, &view, &piece, window.start);
         }
         let mut found = std::mem::take(&mut self.found);
@@ -213,7 +240,14 @@ impl Engine {
     }
 
     /// Drops findings of custom rules that ask for another place in the document.
-    fn keep_at_path(&mut self, masker: &Masker, raw: Raw<'_>, view: &View<'_>, piece: &Range<u64>, window: u64) {
+    fn keep_at_path(
+        &mut self,
+        masker: &Masker,
+        raw: Raw<'_>,
+        view: &View<'_>,
+        piece: &Range<u64>,
+        window: u64,
+    ) {
         if !masker.custom.needs_path() {
             return;
         }
@@ -235,7 +269,14 @@ impl Engine {
     }
 
     /// Turns what was found in a view into what it is in the input.
-    fn accept(&mut self, masker: &Masker, raw: Raw<'_>, view: &View<'_>, found: Found, window: &Range<u64>) {
+    fn accept(
+        &mut self,
+        masker: &Masker,
+        raw: Raw<'_>,
+        view: &View<'_>,
+        found: Found,
+        window: &Range<u64>,
+    ) {
         let value = &view.text[found.start..found.end];
         let start = window.start + view.raw_start(found.start) as u64;
         let end = window.start + view.raw_end(found.end) as u64;
@@ -269,7 +310,9 @@ impl Engine {
                 (None, true) => [0; 3],
                 (None, false) => masker.digest(found.id, value),
             },
-            last: (found.inner.is_none() && !open).then(|| last_four(value)).flatten(),
+            last: (found.inner.is_none() && !open)
+                .then(|| last_four(value))
+                .flatten(),
             rank: masker.entry(found.id).rank,
             allowed: masker.entry(found.id).action == Action::Allow,
             open,
@@ -281,7 +324,8 @@ impl Engine {
         if self.pending.len() < 2 {
             return;
         }
-        self.pending.sort_by_key(|hit| (hit.start, hit.allowed, hit.rank));
+        self.pending
+            .sort_by_key(|hit| (hit.start, hit.allowed, hit.rank));
         self.pending.dedup_by(|next, kept| {
             if next.start >= kept.end {
                 return false;
@@ -339,7 +383,11 @@ impl Engine {
             if hit.open || hit.end > limit {
                 // What is allowed must not be kept for ever: it is reported in parts.
                 if hit.allowed && limit - hit.start > LONGEST_ALLOWED {
-                    let part = Hit { end: limit, open: false, ..hit.clone() };
+                    let part = Hit {
+                        end: limit,
+                        open: false,
+                        ..hit.clone()
+                    };
                     self.write(masker, raw, &part, sink);
                     hit.start = limit;
                 } else {
@@ -371,10 +419,13 @@ impl Engine {
         if hit.allowed {
             self.copy(raw, hit.end, sink);
             let len = (hit.end - hit.start) as usize;
-            sink.findings.push(masker.finding(hit.id, hit.start..hit.end, hit.via, len));
+            sink.findings
+                .push(masker.finding(hit.id, hit.start..hit.end, hit.via, len));
             return;
         }
-        let (range, quote) = self.as_number(raw, hit).unwrap_or((hit.start..hit.end, b""));
+        let (range, quote) = self
+            .as_number(raw, hit)
+            .unwrap_or((hit.start..hit.end, b""));
         self.copy(raw, range.start, sink);
         let before = sink.output.len();
         sink.output.extend_from_slice(quote);
@@ -382,7 +433,8 @@ impl Engine {
         sink.output.extend_from_slice(quote);
         self.released = range.end;
         let len = sink.output.len() - before;
-        sink.findings.push(masker.finding(hit.id, range, hit.via, len));
+        sink.findings
+            .push(masker.finding(hit.id, range, hit.via, len));
     }
 
     /// If the secret is a JSON number: all of that, and the quote that makes a string of what stands
@@ -393,7 +445,10 @@ impl Engine {
         }
         let first = hit.start.saturating_sub(AROUND as u64).max(raw.base);
         let around = raw.get(first..hit.end + AROUND as u64);
-        let number = Number::around(around, (hit.start - first) as usize..(hit.end - first) as usize)?;
+        let number = Number::around(
+            around,
+            (hit.start - first) as usize..(hit.end - first) as usize,
+        )?;
         let start = first + number.range.start as u64;
         let end = first + number.range.end as u64;
         if start < self.released || start < self.read {
@@ -402,7 +457,7 @@ impl Engine {
         self.read_structure(raw, start);
         if self.structure.expects_value() {
             Some((start..end, b"\""))
-        } else if self.structure.in_string() && !number.key_quote.is_empty() {
+        } else if self.structure.in_string() && number.key_quote.len() > 1 {
             Some((start..end, number.key_quote))
         } else {
             None
@@ -429,11 +484,24 @@ impl<'a> Number<'a> {
     fn around(text: &'a [u8], part: Range<usize>) -> Option<Self> {
         let limit = NUMBER_LIMIT as usize;
         let in_number = |byte: &&u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
-        let head = text[..part.start].iter().rev().take(limit).take_while(in_number).count();
-        let tail = text[part.end..].iter().take(limit).take_while(in_number).count();
+        let head = text[..part.start]
+            .iter()
+            .rev()
+            .take(limit)
+            .take_while(in_number)
+            .count();
+        let tail = text[part.end..]
+            .iter()
+            .take(limit)
+            .take_while(in_number)
+            .count();
         let range = part.start - head..part.end + tail;
         let sound = text[range.clone()].iter().all(|byte| in_number(&byte))
-            && text[range.clone()].iter().filter(|byte| matches!(byte, b'-' | b'+')).count() < 2;
+            && text[range.clone()]
+                .iter()
+                .filter(|byte| matches!(byte, b'-' | b'+'))
+                .count()
+                < 2;
         let before = text[..range.start].trim_ascii_end();
         let after = text[range.end..].trim_ascii_start();
         let stands = matches!(before.last(), Some(b':' | b',' | b'['))
@@ -441,7 +509,10 @@ impl<'a> Number<'a> {
         if !sound || !stands {
             return None;
         }
-        let key = before.strip_suffix(b":").unwrap_or_default().trim_ascii_end();
+        let key = before
+            .strip_suffix(b":")
+            .unwrap_or_default()
+            .trim_ascii_end();
         let own = key
             .strip_suffix(b"\"")
             .map(|rest| rest.iter().rev().take_while(|&&byte| byte == b'\\').count());
@@ -484,7 +555,14 @@ impl Stream {
     pub fn push(&mut self, input: &[u8], output: &mut Vec<u8>, findings: &mut Vec<Finding>) {
         for part in input.chunks(PIECE) {
             self.input.extend_from_slice(part);
-            self.engine.run(&self.masker, &self.input, self.base, false, output, findings);
+            self.engine.run(
+                &self.masker,
+                &self.input,
+                self.base,
+                false,
+                output,
+                findings,
+            );
             let needed = self.engine.forget(&self.input, self.base);
             // Not for every byte: what is kept is moved.
             if needed > self.base {
@@ -496,12 +574,15 @@ impl Stream {
 
     /// Appends the rest.
     pub fn finish(mut self, output: &mut Vec<u8>, findings: &mut Vec<Finding>) {
-        self.engine.run(&self.masker, &self.input, self.base, true, output, findings);
+        self.engine
+            .run(&self.masker, &self.input, self.base, true, output, findings);
     }
 }
 
 impl std::fmt::Debug for Stream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stream").field("held", &self.input.len()).finish_non_exhaustive()
+        f.debug_struct("Stream")
+            .field("held", &self.input.len())
+            .finish_non_exhaustive()
     }
 }

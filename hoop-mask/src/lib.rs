@@ -29,3 +29,25 @@ pub use finding::{Finding, Masked, Via};
 pub use key::Key;
 pub use masker::{Config, Error, Masker, classes};
 pub use rule::{Action, Rule, Validator};
+
+/// For fuzzers: the output must not depend on how the input is cut.
+///
+/// The first byte of `data` says how long the parts are.
+///
+/// # Panics
+///
+/// If it does depend on it.
+#[cfg(feature = "fuzzing")]
+pub fn fuzz(masker: &std::sync::Arc<Masker>, data: &[u8]) {
+    let Some((&cut, text)) = data.split_first() else {
+        return;
+    };
+    let whole = masker.mask(text);
+    let mut parts = Masked::default();
+    let mut stream = masker.stream();
+    for part in text.chunks(usize::from(cut) * usize::from(cut) + 1) {
+        stream.push(part, &mut parts.bytes, &mut parts.findings);
+    }
+    stream.finish(&mut parts.bytes, &mut parts.findings);
+    assert!(parts == whole, "the parts are masked differently");
+}

@@ -96,7 +96,8 @@ impl Masker {
             }
         }
         for rule in &config.rules {
-            let fits = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+            let fits =
+                |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
             if rule.class.is_empty() || !rule.class.bytes().all(fits) {
                 return Err(Error::BadClass {
                     rule: rule.name.clone(),
@@ -223,7 +224,13 @@ impl Masker {
     }
 
     /// Appends what stands for a value: its class and `digest`, or what its action leaves of it.
-    pub(crate) fn replace(&self, id: Id, digest: [u8; 3], tail: Option<[u8; 4]>, output: &mut Vec<u8>) {
+    pub(crate) fn replace(
+        &self,
+        id: Id,
+        digest: [u8; 3],
+        tail: Option<[u8; 4]>,
+        output: &mut Vec<u8>,
+    ) {
         const HEX: &[u8; 16] = b"0123456789abcdef";
         let entry = &self.entries[id];
         let class = entry.class.as_bytes();
@@ -251,7 +258,13 @@ impl Masker {
         }
     }
 
-    pub(crate) fn finding(&self, id: Id, range: std::ops::Range<u64>, via: Via, masked_len: usize) -> Finding {
+    pub(crate) fn finding(
+        &self,
+        id: Id,
+        range: std::ops::Range<u64>,
+        via: Via,
+        masked_len: usize,
+    ) -> Finding {
         let entry = &self.entries[id];
         Finding {
             class: Arc::clone(&entry.class),

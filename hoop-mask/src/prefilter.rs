@@ -123,8 +123,14 @@ fn run_of_16(mask: u64, previous: u64) -> u64 {
 #[inline]
 fn run_of_5(mask: u64, previous: u64) -> u64 {
     let (two, two_before) = (run_of_2(mask, previous), previous & previous << 1);
-    let (four, four_before) = (two & shift_in(two, two_before, 2), two_before & two_before << 2);
-    let (five, five_before) = (four & shift_in(mask, previous, 4), four_before & previous << 4);
+    let (four, four_before) = (
+        two & shift_in(two, two_before, 2),
+        two_before & two_before << 2,
+    );
+    let (five, five_before) = (
+        four & shift_in(mask, previous, 4),
+        four_before & previous << 4,
+    );
     five & !shift_in(five, five_before, 1)
 }
 
@@ -163,8 +169,14 @@ fn by_sse2(block: &[u8; BLOCK]) -> Masks {
     #[inline]
     #[target_feature(enable = "sse2")]
     fn range(bytes: __m128i, first: u8, count: u8) -> __m128i {
-        let lowest = _mm_add_epi8(bytes, _mm_set1_epi8(0x80_u8.wrapping_sub(first).cast_signed()));
-        _mm_cmplt_epi8(lowest, _mm_set1_epi8(0x80_u8.wrapping_add(count).cast_signed()))
+        let lowest = _mm_add_epi8(
+            bytes,
+            _mm_set1_epi8(0x80_u8.wrapping_sub(first).cast_signed()),
+        );
+        _mm_cmplt_epi8(
+            lowest,
+            _mm_set1_epi8(0x80_u8.wrapping_add(count).cast_signed()),
+        )
     }
 
     #[inline]
@@ -230,7 +242,11 @@ mod tests {
     /// The same triggers, one byte after another.
     fn slow(text: &[u8], from: usize, to: usize) -> Vec<(usize, Trigger)> {
         let run = |at: usize, is: &dyn Fn(u8) -> bool| {
-            text[..=at].iter().rev().take_while(|&&byte| is(byte)).count()
+            text[..=at]
+                .iter()
+                .rev()
+                .take_while(|&&byte| is(byte))
+                .count()
         };
         let mut all = Vec::new();
         for at in from..to {

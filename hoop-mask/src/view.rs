@@ -214,7 +214,7 @@ fn percent(raw: &[u8], at: usize) -> Option<(usize, Decoded, Via)> {
 }
 
 fn hex_digits(digits: Option<&[u8]>) -> Option<u32> {
-    digits?
-        .iter()
-        .try_fold(0, |code, &digit| Some(code << 4 | u32::from(bytes::hex(digit)?)))
+    digits?.iter().try_fold(0, |code, &digit| {
+        Some(code << 4 | u32::from(bytes::hex(digit)?))
+    })
 }

@@ -64,15 +64,24 @@ fn piece() -> impl Strategy<Value = String> {
         Just("fe80::1:2".to_owned()),
         Just("born 1980-02-03".to_owned()),
         Just(["ghp", "_aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0eF3hI6"].concat()),
-        Just(["Bearer eyJhbGciOiJIUzI1NiJ9", ".eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N"].concat()),
+        Just(
+            [
+                "Bearer eyJhbGciOiJIUzI1NiJ9",
+                ".eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N"
+            ]
+            .concat()
+        ),
         Just("postgres://app:s3cr3t@db.internal:5432/app".to_owned()),
         Just("\"password\": \"correct horse \\\"battery\\\" staple\"".to_owned()),
         Just("{\\\"password\\\":\\\"hunter2hunter2\\\",\\\"n\\\":4111111111111111}".to_owned()),
         Just("\nCookie: a=b; session=Zm9vYmFyYmF6\r\n".to_owned()),
         (0_usize..9000).prop_map(pem),
         (0_usize..9000).prop_map(|len| format!("token=\"{}1x", "aB3".repeat(len))),
-        ("[a-z ]{0,40}", "[a-z ]{0,40}").prop_map(|(a, b)| base64(format!("{a} bob@example.com {b}").as_bytes())),
-        ("[a-z ]{0,3000}", 0_usize..6000).prop_map(|(a, b)| base64(format!("{a} bob@example.com {} 4111111111111111", "x".repeat(b)).as_bytes())),
+        ("[a-z ]{0,40}", "[a-z ]{0,40}")
+            .prop_map(|(a, b)| base64(format!("{a} bob@example.com {b}").as_bytes())),
+        ("[a-z ]{0,3000}", 0_usize..6000).prop_map(|(a, b)| base64(
+            format!("{a} bob@example.com {} 4111111111111111", "x".repeat(b)).as_bytes()
+        )),
     ];
     prop_oneof![
         4 => secret,

@@ -17,7 +17,9 @@ pub fn all() -> Vec<(String, Vec<u8>)> {
         text("prose, none", &|random| paragraph(random, 600) + "\n"),
         text("code, none", &code),
         text("LLM JSON, none", &|random| conversation(random, false)),
-        text("LLM JSON, one per KiB", &|random| conversation(random, true)),
+        text("LLM JSON, one per KiB", &|random| {
+            conversation(random, true)
+        }),
         text("log lines, none", &log_line),
     ]
 }
@@ -42,16 +44,67 @@ impl Random {
     }
 
     fn string(&mut self, alphabet: &[u8], len: usize) -> String {
-        (0..len).map(|_| alphabet[self.below(alphabet.len())] as char).collect()
+        (0..len)
+            .map(|_| alphabet[self.below(alphabet.len())] as char)
+            .collect()
     }
 }
 
 const WORDS: &[&str] = &[
-    "the", "of", "and", "to", "in", "a", "is", "that", "for", "it", "as", "was", "with", "be", "by", "on", "not",
-    "service", "request", "policy", "network", "because", "configuration", "between", "responsibility", "agent",
-    "kernel", "table", "customer", "report", "token", "key", "password", "secret", "value", "number", "deployment",
-    "should", "would", "under", "through", "however", "important", "different", "information", "development",
-    "2023", "42", "3.14", "v1.2.3", "10%", "it's", "state-of-the-art", "well-known",
+    "the",
+    "of",
+    "and",
+    "to",
+    "in",
+    "a",
+    "is",
+    "that",
+    "for",
+    "it",
+    "as",
+    "was",
+    "with",
+    "be",
+    "by",
+    "on",
+    "not",
+    "service",
+    "request",
+    "policy",
+    "network",
+    "because",
+    "configuration",
+    "between",
+    "responsibility",
+    "agent",
+    "kernel",
+    "table",
+    "customer",
+    "report",
+    "token",
+    "key",
+    "password",
+    "secret",
+    "value",
+    "number",
+    "deployment",
+    "should",
+    "would",
+    "under",
+    "through",
+    "however",
+    "important",
+    "different",
+    "information",
+    "development",
+    "2023",
+    "42",
+    "3.14",
+    "v1.2.3",
+    "10%",
+    "it's",
+    "state-of-the-art",
+    "well-known",
 ];
 
 fn paragraph(random: &mut Random, len: usize) -> String {
@@ -78,7 +131,11 @@ fn paragraph(random: &mut Random, len: usize) -> String {
 
 fn code(random: &mut Random) -> String {
     let name = |random: &mut Random| {
-        format!("{}_{}", random.of(&["read", "parse", "load", "handle", "max"]), random.of(&["header", "config", "event", "tokens", "key_value_pairs"]))
+        format!(
+            "{}_{}",
+            random.of(&["read", "parse", "load", "handle", "max"]),
+            random.of(&["header", "config", "event", "tokens", "key_value_pairs"])
+        )
     };
     let (a, b, c) = (name(random), name(random), name(random));
     let n = random.below(4096);
@@ -89,7 +146,10 @@ fn code(random: &mut Random) -> String {
 
 /// One request and its answer, of some 2 KiB.
 fn conversation(random: &mut Random, secrets: bool) -> String {
-    let id = random.string(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", 24);
+    let id = random.string(
+        b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
+        24,
+    );
     let text = |random: &mut Random| {
         let mut text = paragraph(random, 700);
         if secrets {
@@ -115,13 +175,28 @@ fn conversation(random: &mut Random, secrets: bool) -> String {
 fn secret(random: &mut Random) -> String {
     let digits = b"0123456789";
     match random.below(8) {
-        0 | 1 => format!(" {}.{}@example.com ", random.of(&["bob", "alice", "carol"]), random.string(b"abcdefgh", 6)),
+        0 | 1 => format!(
+            " {}.{}@example.com ",
+            random.of(&["bob", "alice", "carol"]),
+            random.string(b"abcdefgh", 6)
+        ),
         2 => format!(" {} ", card(random)),
         3 => format!(" call +1 212 555 {} ", random.string(digits, 4)),
         4 => format!(" 10.{}.{}.17 ", random.below(250), random.below(250)),
-        5 => format!(" {}{} ", "ghp_", random.string(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", 36)),
+        5 => format!(
+            " {}{} ",
+            "ghp_",
+            random.string(
+                b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789",
+                36
+            )
+        ),
         6 => format!(" password={}Q7! ", random.string(b"abcdefghkmnp", 9)),
-        _ => format!(" SSN 219-{:02}-{:04} ", 10 + random.below(80), 1 + random.below(9000)),
+        _ => format!(
+            " SSN 219-{:02}-{:04} ",
+            10 + random.below(80),
+            1 + random.below(9000)
+        ),
     }
 }
 
@@ -143,7 +218,13 @@ fn card(random: &mut Random) -> String {
 fn log_line(random: &mut Random) -> String {
     format!(
         "2026-03-0{}T12:{:02}:{:02}.{:06}Z INFO hoop::pipeline: batch done session=s{} events={} lag_ms={} path=/var/lib/hoop/segments/{:012}.log status=ok\n",
-        1 + random.below(9), random.below(60), random.below(60), random.below(1_000_000), random.below(1000),
-        random.below(100_000), random.below(100), random.below(1_000_000),
+        1 + random.below(9),
+        random.below(60),
+        random.below(60),
+        random.below(1_000_000),
+        random.below(1000),
+        random.below(100_000),
+        random.below(100),
+        random.below(1_000_000),
     )
 }

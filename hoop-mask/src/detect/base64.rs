@@ -51,7 +51,13 @@ impl Base64 {
     }
 
     /// Looks into the run that comes from an earlier window, if there is one at `from`.
-    pub(crate) fn resume(&mut self, scan: &mut Scan<'_>, alignment: Alignment, from: usize, to: usize) {
+    pub(crate) fn resume(
+        &mut self,
+        scan: &mut Scan<'_>,
+        alignment: Alignment,
+        from: usize,
+        to: usize,
+    ) {
         let Some(phase) = alignment.phase else {
             return;
         };
@@ -91,7 +97,11 @@ impl Base64 {
         let group = |at: usize| at.saturating_sub(start) / 4 * 3;
         // A group belongs to where it starts.
         let first = view.position(group((from + 3).max(start)));
-        let last = if to >= end { view.text.len() } else { view.position(group(to + 3)) };
+        let last = if to >= end {
+            view.text.len()
+        } else {
+            view.position(group(to + 3))
+        };
         self.found.clear();
         let mut inner = Scan::new(scan.masker, view.text, at_end, &mut self.found);
         inner.run(first, last.max(first), |_, _| ());
@@ -126,9 +136,9 @@ static VALUE: [u8; 256] = {
 };
 
 fn group(chars: &[u8]) -> u32 {
-    chars
-        .iter()
-        .fold(0, |bits, &char| bits << 6 | u32::from(VALUE[char as usize] & 63))
+    chars.iter().fold(0, |bits, &char| {
+        bits << 6 | u32::from(VALUE[char as usize] & 63)
+    })
 }
 
 /// Decodes a run, padding or none.
@@ -152,6 +162,8 @@ fn decode(run: &[u8], out: &mut Vec<u8>) {
 fn is_text(run: &[u8]) -> bool {
     run.chunks_exact(4).all(|chars| {
         let [_, decoded @ ..] = group(chars).to_be_bytes();
-        decoded.iter().all(|&byte| byte >= b' ' && byte != 0x7f || matches!(byte, b'\n' | b'\r' | b'\t'))
+        decoded
+            .iter()
+            .all(|&byte| byte >= b' ' && byte != 0x7f || matches!(byte, b'\n' | b'\r' | b'\t'))
     })
 }

@@ -4,6 +4,8 @@ use crate::bytes::{self, ALPHA, HIGH};
 
 /// So many bytes before a number are read.
 const BEFORE: usize = 80;
+/// So many hold a key and the quotes and marks after it.
+const KEY: usize = 20;
 /// So many after it.
 const AFTER: usize = 16;
 
@@ -59,7 +61,15 @@ const WORDS: &[(u32, &[&str])] = &[
     ),
     (
         TEXT,
-        &["message", "messages", "registered", "text", "texted", "handy", "portable"],
+        &[
+            "message",
+            "messages",
+            "registered",
+            "text",
+            "texted",
+            "handy",
+            "portable",
+        ],
     ),
     (
         BIRTH,
@@ -248,25 +258,40 @@ impl Subjects {
 /// Gives `take` the subjects of each word in `text`, and of each part of it in camel case, with the
 /// byte that ends it; a line's end comes as well.
 fn words(text: &[u8], mut take: impl FnMut(u8, u32, u32)) {
-    let (mut whole, mut part) = (Hash::START, Hash::START);
-    let mut was_lower = false;
-    for &byte in text.iter().chain(b"\0") {
-        if bytes::is(byte, ALPHA) {
-            if byte.is_ascii_uppercase() && was_lower {
-                take(byte, 0, part.subjects());
+    let mut at = 0;
+    while let Some(&byte) = text.get(at) {
+        if !bytes::is(byte, ALPHA) {
+            if byte == b'\n' {
+                take(byte, 0, 0);
+            }
+            at += 1;
+            continue;
+        }
+        let (mut whole, mut part) = (Hash::START, Hash::START);
+        let mut was_lower = false;
+        while at < text.len() && bytes::is(text[at], ALPHA) {
+            let lower = text[at] & 0x20 != 0;
+            if was_lower && !lower {
+                take(text[at], 0, part.subjects());
                 part = Hash::START;
             }
-            was_lower = byte.is_ascii_lowercase();
-            whole = whole.with(byte);
-            part = part.with(byte);
-        } else {
-            if whole != Hash::START || byte == b'\n' {
-                take(byte, whole.subjects(), part.subjects());
-            }
-            (whole, part) = (Hash::START, Hash::START);
-            was_lower = false;
+            was_lower = lower;
+            whole = whole.with(text[at]);
+            part = part.with(text[at]);
+            at += 1;
         }
+        let part = if part == whole { 0 } else { part.subjects() };
+        take(bytes::get(text, at), whole.subjects(), part);
     }
+}
+
+/// Whether a key right before `start` speaks of `subject`.
+pub(super) fn key_says(text: &[u8], start: usize, subject: u32) -> bool {
+    let mut says = 0;
+    words(&text[start.saturating_sub(KEY)..start], |_, whole, part| {
+        says |= whole | part
+    });
+    says & subject != 0
 }
 
 /// FNV-1a of a word in lower case.

@@ -48,8 +48,14 @@ fn domain_end(text: &[u8], start: usize) -> Option<usize> {
     }
     let dot = text[start..end].iter().rposition(|&byte| byte == b'.')?;
     let top = &text[start + dot + 1..end];
-    let letters = top.iter().take_while(|&&byte| byte.is_ascii_alphabetic() || byte >= 0x80).count();
-    if dot == 0 || letters < 2 || !(letters == top.len() || top.starts_with(b"xn--") || top[letters] == b'-') {
+    let letters = top
+        .iter()
+        .take_while(|&&byte| byte.is_ascii_alphabetic() || byte >= 0x80)
+        .count();
+    if dot == 0
+        || letters < 2
+        || !(letters == top.len() || top.starts_with(b"xn--") || top[letters] == b'-')
+    {
         return None;
     }
     let end = if letters < top.len() && top[letters] == b'-' && !top.starts_with(b"xn--") {

@@ -1,6 +1,6 @@
 //! Values beside a telling key: `password=`, `"api_key": `, `Authorization: `, `Cookie: `.
 
-use super::{Core, Scan, Shape, entropy, is_placeholder};
+use super::{Ahead, Core, Scan, Shape, entropy, is_placeholder};
 use crate::bytes::{self, ALNUM, JOINER, SPACE};
 use crate::view::quote_level;
 
@@ -59,16 +59,32 @@ const KEYS: &[(&str, Kind)] = &[
 ];
 
 /// Keys that end like telling ones and name what is public.
-const PUBLIC: &[&str] = &["publickey", "primarykey", "foreignkey", "cachekey", "pubkey", "idempotencykey", "partitionkey"];
+const PUBLIC: &[&str] = &[
+    "publickey",
+    "primarykey",
+    "foreignkey",
+    "cachekey",
+    "pubkey",
+    "idempotencykey",
+    "partitionkey",
+];
 
-/// The last two letters of a telling key, to turn the others away.
-const fn can_end(a: u8, b: u8) -> bool {
-    matches!(
-        (a, b),
-        (b'r', b'd' | b't') | (b'w', b'd') | (b's', b'e' | b's') | (b'd', b'e') | (b'n', b'a')
-            | (b'v', b'v' | b'c') | (b'e', b'y' | b't' | b'n' | b'r') | (b'o', b'n') | (b'i', b'e' | b'd' | b'g')
-            | (b'a', b'l') | (b'l', b's' | b't') | (b't', b'h' | b'p') | (b'r', b'e')
-    )
+/// A bit for each three letters that a telling key ends in, to turn the others away.
+static ENDS: [u64; 512] = {
+    let mut ends = [0; 512];
+    let mut i = 0;
+    while i < KEYS.len() {
+        let key = KEYS[i].0.as_bytes();
+        let end = end_of(key[key.len() - 3], key[key.len() - 2], key[key.len() - 1]);
+        ends[end >> 6] |= 1 << (end & 63);
+        i += 1;
+    }
+    ends
+};
+
+/// Three letters, in any case, as a number of 15 bits.
+const fn end_of(a: u8, b: u8, c: u8) -> usize {
+    (a as usize & 31) << 10 | (b as usize & 31) << 5 | c as usize & 31
 }
 
 pub(super) fn kind_of(key: &[u8]) -> Option<Kind> {
@@ -84,14 +100,19 @@ pub(super) fn kind_of(key: &[u8]) -> Option<Kind> {
         }
     }
     let letters = &letters[free..];
-    if PUBLIC.iter().any(|public| letters.ends_with(public.as_bytes())) {
-        return None;
-    }
-    let (end, kind) = KEYS.iter().find(|(end, _)| letters.ends_with(end.as_bytes()))?;
+    let last = *letters.last()?;
+    let (end, kind) = KEYS.iter().find(|(end, _)| {
+        end.as_bytes()[end.len() - 1] == last && letters.ends_with(end.as_bytes())
+    })?;
     // Short ones are a word of their own, not the end of another: `compass`, `monkey`, `inside`.
     let start = letters.len() - end.len();
     let whole = start == 0 || starts_word(key, end.len());
-    (end.len() > 5 || whole).then_some(*kind)
+    let public = || {
+        PUBLIC
+            .iter()
+            .any(|public| letters.ends_with(public.as_bytes()))
+    };
+    ((end.len() > 5 || whole) && !public()).then_some(*kind)
 }
 
 /// Whether a word of the key starts `len` letters before its end.
@@ -107,9 +128,23 @@ fn starts_word(key: &[u8], len: usize) -> bool {
     let before = bytes::before(key, at);
     !bytes::is(before, ALNUM)
         || key[at].is_ascii_uppercase() && before.is_ascii_lowercase()
-        || [&b"api"[..], b"access", b"auth", b"client", b"secret", b"private", b"user", b"db", b"id", b"session", b"refresh", b"account", b"shared"]
-            .iter()
-            .any(|word| at >= word.len() && key[at - word.len()..at].eq_ignore_ascii_case(word))
+        || [
+            &b"api"[..],
+            b"access",
+            b"auth",
+            b"client",
+            b"secret",
+            b"private",
+            b"user",
+            b"db",
+            b"id",
+            b"session",
+            b"refresh",
+            b"account",
+            b"shared",
+        ]
+        .iter()
+        .any(|word| at >= word.len() && key[at - word.len()..at].eq_ignore_ascii_case(word))
 }
 
 /// Whether a field of that name is secret whatever its value is.
@@ -138,7 +173,14 @@ pub(super) fn look(scan: &mut Scan<'_>, mark: usize) {
             end -= 1;
         }
     }
-    if end < 2 || !can_end(text[end - 2] | 0x20, text[end - 1] | 0x20) {
+    let Some(&[.., a, b, c]) = text
+        .get(end.saturating_sub(3)..end)
+        .filter(|last| last.len() == 3)
+    else {
+        return;
+    };
+    let last = end_of(a, b, c);
+    if ENDS[last >> 6] & 1 << (last & 63) == 0 {
         return;
     }
     telling(scan, mark, end, quoted);
@@ -172,7 +214,7 @@ fn telling(scan: &mut Scan<'_>, mark: usize, end: usize, quoted: bool) {
         Kind::Authorization => authorization(scan, value),
         Kind::Cookie => cookie(scan, value, line),
         _ if is_quote(quote) => {
-            let (end, open) = quoted_end(text, value + 1, quote);
+            let (end, open) = quoted_end(scan, value + 1, quote);
             judge(scan, kind, value + 1, end, open, true);
         }
         _ => {
@@ -181,7 +223,7 @@ fn telling(scan: &mut Scan<'_>, mark: usize, end: usize, quoted: bool) {
                 && value == mark + 1
                 && !quoted
                 && (line || matches!(bytes::before(text, start), b'&' | b'?' | b';'));
-            let end = bare_end(text, value);
+            let end = bare_end(scan, value);
             judge(scan, kind, value, end, Shape::Token, form);
         }
     }
@@ -200,84 +242,103 @@ fn skip_blank(text: &[u8], at: usize) -> usize {
 }
 
 /// Where a quoted value ends, and how it goes on if not here.
-fn quoted_end(text: &[u8], start: usize, quote: u8) -> (usize, Shape) {
-    let level = quote_level(quote);
+fn quoted_end(scan: &mut Scan<'_>, start: usize, quote: u8) -> (usize, Shape) {
+    if let Some(level) = quote_level(quote) {
+        let closes = |byte| quote_level(byte).is_some_and(|found| found <= level);
+        return (
+            scan.ahead(Ahead::Quote(level), start, closes),
+            Shape::Quoted(level),
+        );
+    }
+    let text = scan.text;
     let mut at = start;
-    while at < text.len() {
-        let byte = text[at];
-        let closes = match (level, quote_level(byte)) {
-            (Some(level), Some(found)) => found <= level,
-            (None, Some(_)) => true,
-            (None, None) if byte == quote => {
-                // SQL doubles a quote to mean it.
-                if bytes::get(text, at + 1) == quote {
-                    at += 2;
-                    continue;
-                }
-                true
+    while at < text.len() && text[at] != b'\n' && quote_level(text[at]).is_none() {
+        if text[at] == quote {
+            // SQL doubles a quote to mean it.
+            if bytes::get(text, at + 1) != quote {
+                break;
             }
-            (None, None) => byte == b'\n',
-            (Some(_), None) => false,
-        };
-        if closes {
-            break;
+            at += 1;
         }
         at += 1;
     }
-    (at.min(text.len()), Shape::Quoted(level.unwrap_or(0)))
+    (at.min(text.len()), Shape::Line)
 }
 
 /// Where a value without quotes ends.
-fn bare_end(text: &[u8], start: usize) -> usize {
-    let start = start.min(text.len());
-    start
-        + text[start..]
-            .iter()
-            .position(|&byte| {
-                bytes::is(byte, SPACE)
-                    || is_quote(byte)
-                    || matches!(byte, b',' | b';' | b'&' | b'<' | b'>' | b'|' | b')' | b'}' | b']' | 0)
-            })
-            .unwrap_or(text.len() - start)
+fn bare_end(scan: &mut Scan<'_>, start: usize) -> usize {
+    scan.ahead(Ahead::Bare, start, |byte| {
+        bytes::is(byte, SPACE)
+            || is_quote(byte)
+            || matches!(
+                byte,
+                b',' | b';' | b'&' | b'<' | b'>' | b'|' | b')' | b'}' | b']' | 0
+            )
+    })
 }
 
 /// Reports the value if it can be a secret; `sure` says that it is one as written, not code.
 fn judge(scan: &mut Scan<'_>, kind: Kind, start: usize, end: usize, open: Shape, sure: bool) {
     let text = scan.text;
     let value = &text[start.min(end)..end];
-    if is_placeholder(value) || is_word_for_nothing(value) {
+    if is_placeholder(value) || is_word_for_nothing(value) || end <= scan.ends.judged {
         return;
     }
     let core = match kind {
         Kind::Password if is_password(value, sure) => Core::Password,
         Kind::AwsSecret if value.len() >= 40 => Core::AwsSecretKey,
         Kind::Secret | Kind::AwsSecret if is_random(value) => Core::Secret,
-        _ => return,
+        _ => {
+            if open == Shape::Token {
+                scan.ends.judged = end;
+            }
+            return;
+        }
     };
     scan.report_open(core, start, end, open);
 }
 
 fn is_word_for_nothing(value: &[u8]) -> bool {
     const WORDS: &[&[u8]] = &[
-        b"null", b"none", b"nil", b"true", b"false", b"undefined", b"string", b"str", b"password",
-        b"redacted", b"required", b"optional", b"bool", b"boolean", b"number", b"object",
+        b"null",
+        b"none",
+        b"nil",
+        b"true",
+        b"false",
+        b"undefined",
+        b"string",
+        b"str",
+        b"password",
+        b"redacted",
+        b"required",
+        b"optional",
+        b"bool",
+        b"boolean",
+        b"number",
+        b"object",
     ];
     WORDS.iter().any(|word| word.eq_ignore_ascii_case(value))
 }
 
 fn is_password(value: &[u8], sure: bool) -> bool {
     if sure {
-        return value.len() >= 3 && !value.starts_with(b"process.env") && !value.starts_with(b"os.");
+        return value.len() >= 3
+            && !value.starts_with(b"process.env")
+            && !value.starts_with(b"os.");
     }
     value.len() >= 6
         && !value.iter().any(|byte| matches!(byte, b'(' | b'[' | b'{'))
-        && (value.iter().any(|&byte| !bytes::is(byte, bytes::ALPHA) && !matches!(byte, b'.' | b'_' | b'-'))
+        && (value
+            .iter()
+            .any(|&byte| !bytes::is(byte, bytes::ALPHA) && !matches!(byte, b'.' | b'_' | b'-'))
             || is_mixed_up(value))
 }
 
 /// Whether upper and lower case change more often than they do in the words of a name.
 pub(super) fn is_mixed_up(value: &[u8]) -> bool {
-    let changes = value.windows(2).filter(|pair| pair[0].is_ascii_uppercase() != pair[1].is_ascii_uppercase());
+    let changes = value
+        .windows(2)
+        .filter(|pair| pair[0].is_ascii_uppercase() != pair[1].is_ascii_uppercase());
     value.len() >= 8 && changes.count() * 3 >= value.len()
 }
 
@@ -285,7 +346,9 @@ pub(super) fn is_mixed_up(value: &[u8]) -> bool {
 fn is_random(value: &[u8]) -> bool {
     let head = &value[..value.len().min(512)];
     head.len() >= 8
-        && head.iter().all(|&byte| byte.is_ascii_graphic() && !matches!(byte, b'(' | b'{' | b'['))
+        && head
+            .iter()
+            .all(|&byte| byte.is_ascii_graphic() && !matches!(byte, b'(' | b'{' | b'['))
         && (head.iter().any(u8::is_ascii_digit) || head.len() >= 16 && is_mixed_up(head))
         && head.iter().any(u8::is_ascii_alphabetic)
         && entropy(head) >= if head.len() < 16 { 2.7 } else { 3.0 }
@@ -296,23 +359,36 @@ fn authorization(scan: &mut Scan<'_>, value: usize) {
     let text = scan.text;
     let quote = bytes::get(text, value);
     let (start, end, shape) = if is_quote(quote) {
-        let (end, shape) = quoted_end(text, value + 1, quote);
+        let (end, shape) = quoted_end(scan, value + 1, quote);
         (value + 1, end, shape)
     } else {
-        let end = line_end(text, value);
+        let end = line_end(scan, value);
         (value, end, Shape::Line)
     };
-    let scheme = start + text[start.min(end)..end].iter().take(32).take_while(|&&byte| bytes::is(byte, ALNUM | JOINER)).count();
+    let scheme = start
+        + text[start.min(end)..end]
+            .iter()
+            .take(32)
+            .take_while(|&&byte| bytes::is(byte, ALNUM | JOINER))
+            .count();
     let first = skip_blank(text, scheme);
     if scheme > start && first > scheme && first < end {
         let one_piece = [&b"bearer"[..], b"basic", b"token", b"apikey", b"negotiate"]
             .iter()
             .any(|known| text[start..scheme].eq_ignore_ascii_case(known));
-        let piece = if one_piece { bare_end(text, first).min(end) } else { end };
+        let piece = if one_piece {
+            bare_end(scan, first).min(end)
+        } else {
+            end
+        };
         if one_piece && piece - first >= 4 && !is_placeholder(&text[first..piece]) {
             let shape = if piece == end { shape } else { Shape::Token };
             scan.report_open(Core::Authorization, first, piece, shape);
-        } else if !one_piece && text[first..end].iter().any(|byte| matches!(byte, b'=' | b'/')) {
+        } else if !one_piece
+            && text[first..end]
+                .iter()
+                .any(|byte| matches!(byte, b'=' | b'/'))
+        {
             scan.report_open(Core::Authorization, first, end, shape);
         }
     } else if scheme <= end && is_random(text[start..end].trim_ascii()) {
@@ -321,13 +397,10 @@ fn authorization(scan: &mut Scan<'_>, value: usize) {
 }
 
 /// A header's value to the end of its line, or of the string that it stands in.
-fn line_end(text: &[u8], start: usize) -> usize {
-    let start = start.min(text.len());
-    start
-        + text[start..]
-            .iter()
-            .position(|&byte| matches!(byte, b'\n' | b'\r' | 0) || byte == b'"' || byte == b'\'')
-            .unwrap_or(text.len() - start)
+fn line_end(scan: &mut Scan<'_>, start: usize) -> usize {
+    scan.ahead(Ahead::Line, start, |byte| {
+        matches!(byte, b'\n' | b'\r' | 0 | b'"' | b'\'')
+    })
 }
 
 /// Cookies: RFC 6265, section 4.
@@ -335,12 +408,17 @@ fn cookie(scan: &mut Scan<'_>, value: usize, line: bool) {
     let text = scan.text;
     let quote = bytes::get(text, value);
     let (start, end, shape) = if is_quote(quote) {
-        let (end, shape) = quoted_end(text, value + 1, quote);
+        let (end, shape) = quoted_end(scan, value + 1, quote);
         (value + 1, end, shape)
     } else {
-        (value, line_end(text, value), Shape::Line)
+        (value, line_end(scan, value), Shape::Line)
     };
-    let name = start + text[start.min(end)..end].iter().take(256).take_while(|&&byte| bytes::is(byte, ALNUM | JOINER) || byte == b'.').count();
+    let name = start
+        + text[start.min(end)..end]
+            .iter()
+            .take(256)
+            .take_while(|&&byte| bytes::is(byte, ALNUM | JOINER) || byte == b'.')
+            .count();
     let pairs = name > start && name < end && text[name] == b'=' && end - name > 1;
     if pairs && (line || name + 2 < end) {
         scan.report_open(Core::Cookie, start, end, shape);

@@ -119,6 +119,42 @@ pub(crate) struct Scan<'a> {
     pub(crate) at_end: bool,
     pub(crate) found: &'a mut Vec<Found>,
     context: context::Cache,
+    /// The end of the word that [`spoken`] looked at last.
+    word_end: usize,
+    ends: Ends,
+}
+
+/// Where the last looks ahead ended: the same look from a place in between ends there too, so that a
+/// text of many keys and no values takes no longer than another.
+#[derive(Default)]
+struct Ends {
+    ranges: [(usize, usize); Ahead::COUNT],
+    /// Where the last value ends that was judged to be no secret.
+    judged: usize,
+}
+
+/// What is looked for ahead: each is the next byte of a set.
+#[derive(Clone, Copy)]
+enum Ahead {
+    /// The end of a value without quotes.
+    Bare,
+    Line,
+    Url,
+    /// A quote of this level or a lower one.
+    Quote(u32),
+}
+
+impl Ahead {
+    const COUNT: usize = 7;
+
+    fn slot(self) -> usize {
+        match self {
+            Self::Bare => 0,
+            Self::Line => 1,
+            Self::Url => 2,
+            Self::Quote(level) => 3 + level.min(3) as usize,
+        }
+    }
 }
 
 impl<'a> Scan<'a> {
@@ -134,6 +170,8 @@ impl<'a> Scan<'a> {
             at_end,
             found,
             context: context::Cache::default(),
+            word_end: 0,
+            ends: Ends::default(),
         }
     }
 
@@ -156,6 +194,21 @@ impl<'a> Scan<'a> {
             }
             Trigger::Dashes => pem::look(self, at),
         });
+    }
+
+    /// The first place from `start` on whose byte `ends` it, or the end of the window.
+    fn ahead(&mut self, what: Ahead, start: usize, ends: impl Fn(u8) -> bool) -> usize {
+        let start = start.min(self.text.len());
+        let known = &mut self.ends.ranges[what.slot()];
+        if !(known.0..=known.1).contains(&start) || known.1 == 0 {
+            let rest = &self.text[start..];
+            let len = rest
+                .iter()
+                .position(|&byte| ends(byte))
+                .unwrap_or(rest.len());
+            *known = (start, start + len);
+        }
+        known.1
     }
 
     /// The digest of a value that `id` found.

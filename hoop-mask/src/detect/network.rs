@@ -43,7 +43,8 @@ pub(super) fn look(scan: &mut Scan<'_>, at: usize) {
 pub(super) fn is_mac(text: &[u8], separator: u8) -> bool {
     text.len() == 17
         && text.chunks(3).all(|group| {
-            group[..2].iter().all(|&byte| bytes::is(byte, HEX)) && group.get(2).is_none_or(|&byte| byte == separator)
+            group[..2].iter().all(|&byte| bytes::is(byte, HEX))
+                && group.get(2).is_none_or(|&byte| byte == separator)
         })
         && text.iter().any(|&byte| !matches!(byte, b'0' | b':' | b'-'))
 }

@@ -1,5 +1,7 @@
 //! Everything that starts with a digit: cards, personal numbers, telephone numbers, dates, IPv4.
 
+use std::ops::Range;
+
 use super::{CORE, Core, Normal, Scan, Spec, context, spoken};
 use crate::bytes::{self, ALNUM, ALPHA, DIGIT, HIGH, WORD};
 use crate::validate::{
@@ -76,6 +78,8 @@ fn shaped(text: &[u8], shape: &[u8]) -> bool {
 /// The groups of digits from one place on.
 struct Number {
     ends: [usize; GROUPS],
+    /// The digits up to the end of each group.
+    digits: [usize; GROUPS],
     groups: usize,
 }
 
@@ -84,17 +88,23 @@ impl Number {
     fn read(text: &[u8], start: usize, first_end: usize) -> Self {
         let mut number = Self {
             ends: [first_end; GROUPS],
+            digits: [first_end - start; GROUPS],
             groups: 1,
         };
         let limit = text.len().min(start + LIMIT);
         let mut at = first_end;
-        while number.groups < GROUPS {
+        while number.groups < GROUPS && at < limit {
             let separator = separator(&text[at..limit]);
+            if separator == 0 {
+                break;
+            }
             let group = bytes::run_end(text, at + separator, DIGIT, LIMIT);
-            if separator == 0 || group == at + separator || group > limit {
+            if group == at + separator || group > limit {
                 break;
             }
             number.ends[number.groups] = group;
+            number.digits[number.groups] =
+                number.digits[number.groups - 1] + (group - at - separator);
             number.groups += 1;
             at = group;
         }
@@ -104,7 +114,9 @@ impl Number {
 
 fn separator(text: &[u8]) -> usize {
     match text {
-        [b')', b' ' | b'+' | b'-' | b'.' | b'/', ..] | [b' ' | b'+', b'(', ..] | [0xc2, 0xa0, ..] => 2,
+        [b')', b' ' | b'+' | b'-' | b'.' | b'/', ..]
+        | [b' ' | b'+', b'(', ..]
+        | [0xc2, 0xa0, ..] => 2,
         [b' ' | b'-' | b'.' | b'/' | b'(' | b')' | b'+', ..] => 1,
         [0xe2, 0x80, 0x90..=0x94 | 0xaf, ..] => 3,
         _ => 0,
@@ -112,22 +124,37 @@ fn separator(text: &[u8]) -> usize {
 }
 
 /// Looks at the number whose first digit is at `at`.
+#[inline]
 pub(super) fn look(scan: &mut Scan<'_>, at: usize) {
     let text = scan.text;
     let first_end = bytes::run_end(text, at, DIGIT, LIMIT + 1);
     let first = first_end - at;
     let before = bytes::before(text, at);
     if bytes::is(before, ALPHA) {
-        letters_first(scan, at, first);
+        spoken::look_at_digit(scan, at);
+        if first >= 2 {
+            letters_first(scan, at, first);
+        }
         return;
     }
-    if matches!(first, 2 | 4) && named_date(scan, at, first_end) {
+    // Two digits are a year in the likes of `14-Mar-87` only.
+    let year = first == 4 && matches!(text[at], b'1' | b'2') || first == 2 && before != b' ';
+    if year && named_date(scan, at, first_end) {
         return;
     }
-    // Most numbers in a text: short ones, and the two halves of a decimal fraction.
-    let next = bytes::get(text, first_end);
-    if first < 7 && !more_follows(text, first_end, next) || first > LIMIT || bytes::is(before, WORD)
-    {
+    // Most numbers in a text are short and stand alone, or are a decimal fraction.
+    if first < 7 && !more_follows(text, first_end) {
+        return;
+    }
+    in_groups(scan, at, first_end);
+}
+
+#[inline(never)]
+fn in_groups(scan: &mut Scan<'_>, at: usize, first_end: usize) {
+    let text = scan.text;
+    let first = first_end - at;
+    let before = bytes::before(text, at);
+    if first > LIMIT || bytes::is(before, WORD) {
         return;
     }
     let joined = matches!(before, b'.' | b'-' | b'/' | b'_' | b',' | b':')
@@ -136,20 +163,28 @@ pub(super) fn look(scan: &mut Scan<'_>, at: usize) {
     if before == b'.' && joined && first >= 5 {
         return;
     }
+    // In a row of numbers only what can be the start of one in groups.
+    if before == b' ' && first < 3 && at >= 2 && text[at - 2].is_ascii_digit() {
+        return;
+    }
     let number = Number::read(text, at, first_end);
-    for groups in (1..=number.groups).rev() {
-        let end = number.ends[groups - 1];
-        if judge(scan, at, end, joined, groups == number.groups) {
+    for group in (0..number.groups).rev() {
+        let digits = number.digits[group];
+        // IPv4 has the fewest.
+        if digits < 4 {
+            break;
+        }
+        let whole = group + 1 == number.groups;
+        if judge(scan, at..number.ends[group], digits, joined, whole) {
             return;
         }
-    }
-    if first == 4 && number.groups == 1 {
-        return;
     }
     trailing_letter(scan, at, first_end);
 }
 
-fn more_follows(text: &[u8], end: usize, next: u8) -> bool {
+#[inline]
+fn more_follows(text: &[u8], end: usize) -> bool {
+    let next = bytes::get(text, end);
     match next {
         b' ' | b'-' | b'.' | b'/' | b'(' | b')' | b'+' => {
             let after = bytes::get(text, end + 1);
@@ -164,16 +199,22 @@ fn more_follows(text: &[u8], end: usize, next: u8) -> bool {
 }
 
 /// Judges the digits from `start` to `end`; the last of the tries is the shortest.
-fn judge(scan: &mut Scan<'_>, start: usize, end: usize, joined: bool, whole: bool) -> bool {
+fn judge(
+    scan: &mut Scan<'_>,
+    range: Range<usize>,
+    digits: usize,
+    joined: bool,
+    whole: bool,
+) -> bool {
     let text = scan.text;
+    let Range { start, end } = range;
     let after = bytes::get(text, end);
     if bytes::is(after, WORD) && !matches!(after, b'x' | b'X' | b'e' | b'T') || after == b'_' {
         return false;
     }
     let value = &text[start..end];
-    let digits = value.iter().filter(|byte| byte.is_ascii_digit()).count();
-    let fraction = after == b'.' && bytes::get(text, end + 1).is_ascii_digit() && whole;
-    if fraction {
+    // A fraction, or a file's name.
+    if after == b'.' && bytes::is(bytes::get(text, end + 1), ALNUM) && whole {
         return false;
     }
     if (12..=19).contains(&digits) && is_grouped_card(value) && card::is_card(value) {
@@ -183,7 +224,9 @@ fn judge(scan: &mut Scan<'_>, start: usize, end: usize, joined: bool, whole: boo
     if joined {
         return false;
     }
-    if digits >= 4 && value.iter().filter(|&&byte| byte == b'.').count() == 3 && net::is_ipv4(value)
+    if digits <= 12
+        && value.iter().filter(|&&byte| byte == b'.').count() == 3
+        && net::is_ipv4(value)
     {
         return ipv4(scan, start, end);
     }
@@ -204,7 +247,14 @@ fn judge(scan: &mut Scan<'_>, start: usize, end: usize, joined: bool, whole: boo
     let mut hint =
         |scan: &mut Scan<'_>| *hints.get_or_insert_with(|| scan.context.subjects(text, start, end));
     if (6..=8).contains(&digits) && is_date(value) {
-        if hint(scan).all & context::BIRTH != 0 {
+        // Most dates with a time are when something happened.
+        let timed = matches!(after, b'T' | b' ') && bytes::get(text, end + 1).is_ascii_digit();
+        let born = if timed {
+            context::key_says(text, start, context::BIRTH)
+        } else {
+            hint(scan).all & context::BIRTH != 0
+        };
+        if born {
             scan.report(Core::DateOfBirth, start, end);
         }
         return true;
@@ -263,6 +313,9 @@ fn ipv4(scan: &mut Scan<'_>, start: usize, end: usize) -> bool {
     let text = scan.text;
     let value = &text[start..end];
     let before = bytes::before(text, start);
+    if bytes::get(text, end) == b'.' && bytes::is(bytes::get(text, end + 1), ALNUM) {
+        return true;
+    }
     if !matches!(value, b"127.0.0.1" | b"0.0.0.0" | b"255.255.255.255")
         && before != b'.'
         && before != b'-'
@@ -306,7 +359,9 @@ fn phone_number(scan: &mut Scan<'_>, start: usize, end: usize, hints: u32) -> bo
     let sure = if value.starts_with(b"+") || value.starts_with(b"(+") {
         // With separators a wrong area code is more likely than another meaning.
         phone::is_international(value)
-            || separated && plausible(dialled) && groups(dialled).next().is_some_and(|first| first <= 4)
+            || separated
+                && plausible(dialled)
+                && groups(dialled).next().is_some_and(|first| first <= 4)
     } else if value.starts_with(b"00") {
         separated && phone::is_international(value)
     } else {
@@ -323,13 +378,18 @@ fn phone_number(scan: &mut Scan<'_>, start: usize, end: usize, hints: u32) -> bo
 
 /// The lengths of the groups of digits.
 fn groups(value: &[u8]) -> impl Iterator<Item = usize> {
-    value.split(|byte| !byte.is_ascii_digit()).map(<[u8]>::len).filter(|&len| len > 0)
+    value
+        .split(|byte| !byte.is_ascii_digit())
+        .map(<[u8]>::len)
+        .filter(|&len| len > 0)
 }
 
 /// Whether the groups are those in which North American numbers are written.
 fn is_american_form(value: &[u8]) -> bool {
     const FORMS: [&[usize]; 4] = [&[3, 3, 4], &[1, 3, 3, 4], &[3, 7], &[1, 3, 7]];
-    FORMS.iter().any(|form| groups(value).eq(form.iter().copied()))
+    FORMS
+        .iter()
+        .any(|form| groups(value).eq(form.iter().copied()))
 }
 
 /// Whether a number in a text about telephones can be one: E.164 allows 15 digits, and islands have
@@ -345,7 +405,8 @@ fn plausible(value: &[u8]) -> bool {
 /// Whether a number in a text about messages looks like one to send them to, rather than years.
 fn looks_dialled(value: &[u8], separated: bool) -> bool {
     let digits = value.iter().filter(|byte| byte.is_ascii_digit()).count();
-    let years = shaped(value, b"####-####") && (value.starts_with(b"19") || value.starts_with(b"20"));
+    let years =
+        shaped(value, b"####-####") && (value.starts_with(b"19") || value.starts_with(b"20"));
     let least = if separated { 7 } else { 8 };
     digits >= least && plausible(value) && !years
 }
@@ -366,8 +427,7 @@ fn named_date(scan: &mut Scan<'_>, at: usize, end: usize) -> bool {
         b'-' | b'/' | b'.' => bytes::is(end_of_word, ALPHA | HIGH),
         _ => false,
     };
-    // Two digits are a year in the likes of `14-Mar-87` only.
-    if !follows || end - at == 2 && separator == b' ' {
+    if !follows {
         return false;
     }
     let (mut from, mut start, mut month) = (at, None, false);
@@ -421,10 +481,12 @@ fn extension_end(text: &[u8], end: usize) -> usize {
 
 /// Numbers that start with letters: IBAN, and the personal numbers of Spain, Italy, Singapore.
 fn letters_first(scan: &mut Scan<'_>, at: usize, first: usize) {
-    spoken::look(scan, at);
     let text = scan.text;
     let start = bytes::run_start(text, at, ALPHA, 7);
-    if bytes::is(bytes::before(text, start), WORD) || bytes::before(text, start) == b'_' {
+    if !matches!(at - start, 1 | 2 | 6)
+        || bytes::is(bytes::before(text, start), WORD)
+        || bytes::before(text, start) == b'_'
+    {
         return;
     }
     let letters = at - start;

@@ -19,7 +19,10 @@ pub(super) fn look(scan: &mut Scan<'_>, at: usize) {
         return;
     };
     let kind = &text[label..label + len];
-    if ![&b"PRIVATE KEY"[..], b"PRIVATE+KEY"].iter().any(|name| memchr::memmem::find(kind, name).is_some()) {
+    if ![&b"PRIVATE KEY"[..], b"PRIVATE+KEY"]
+        .iter()
+        .any(|name| memchr::memmem::find(kind, name).is_some())
+    {
         return;
     }
     let body = label + len + b"-----".len();
@@ -39,6 +42,10 @@ fn armor_end(text: &[u8], body: usize) -> usize {
                 None => bytes::run_end(text, rest, ALNUM, LABEL_LIMIT),
             };
         }
+        // The next one starts: this one has no end.
+        if text[at..].starts_with(b"-----BEGIN ") {
+            break;
+        }
         at += 1;
     }
     if at == text.len() {
@@ -49,5 +56,9 @@ fn armor_end(text: &[u8], body: usize) -> usize {
 
 /// Whether armor holds `byte`: base64, the header lines of RFC 1421, white space.
 pub(crate) fn in_armor(byte: u8) -> bool {
-    bytes::is(byte, ALNUM | SPACE) || matches!(byte, b'+' | b'/' | b'=' | b'-' | b':' | b',' | b'.' | b'(' | b')')
+    bytes::is(byte, ALNUM | SPACE)
+        || matches!(
+            byte,
+            b'+' | b'/' | b'=' | b'-' | b':' | b',' | b'.' | b'(' | b')'
+        )
 }

@@ -1,11 +1,14 @@
 //! Tokens: long runs of letters, digits, `_` and `-`, told by their prefix or by what is before them.
 
 use super::network::is_mac;
+use super::vendors::JOINED;
 use super::{CORE, Core, NATIONAL, Scan, Shape, VENDORS, Vendor, entropy};
 use crate::bytes::{self, ALNUM, DIGIT, HEX, JOINER, TOKEN, WORD};
 
 /// A token that is no longer masked whole at once but to its end, however far that is.
 const HEAD: usize = 512;
+/// The most parts that a token has.
+const PARTS: usize = 5;
 /// The fewest bits per byte: less has a template's token (`ghp_xxxx...`).
 const MIN_ENTROPY: f64 = 2.5;
 
@@ -42,40 +45,54 @@ pub(super) fn look(scan: &mut Scan<'_>, start: usize) {
     }
 }
 
-/// The first bytes of the prefixes.
-static FIRST: [bool; 256] = {
-    let mut first = [false; 256];
-    let mut i = 0;
-    while i < VENDORS.len() {
-        first[VENDORS[i].prefix[0] as usize] = true;
-        i += 1;
+/// No vendor.
+const NONE: u8 = u8::MAX;
+
+/// By first byte the first vendor, and by vendor the next one with that first byte.
+static CHAINS: ([u8; 256], [u8; VENDORS.len()]) = {
+    let (mut first, mut next) = ([NONE; 256], [NONE; VENDORS.len()]);
+    let mut i = VENDORS.len();
+    while i > 0 {
+        i -= 1;
+        let byte = VENDORS[i].prefix[0] as usize;
+        next[i] = first[byte];
+        first[byte] = i as u8;
     }
-    first
+    (first, next)
 };
 
 /// The first vendor whose prefix `text` has.
 fn prefixed(text: &[u8]) -> Option<usize> {
-    if !FIRST[text[0] as usize] {
+    let &[first, second, ..] = text else {
         return None;
+    };
+    let mut i = CHAINS.0[first as usize];
+    while i != NONE {
+        let prefix = VENDORS[i as usize].prefix;
+        if prefix.len() > 1 && prefix[1] == second && text.starts_with(prefix) {
+            return Some(i as usize);
+        }
+        i = CHAINS.1[i as usize];
     }
-    VENDORS
-        .iter()
-        .position(|vendor| text[0] == vendor.prefix[0] && text.starts_with(vendor.prefix))
+    None
 }
 
 /// The vendor whose prefix ends before `at`, and where it starts.
 fn joined(text: &[u8], at: usize) -> Option<(usize, usize)> {
     let before = &text[at.saturating_sub(96)..at];
     if before.ends_with(b".") || before.ends_with(b"/") {
-        for (i, vendor) in VENDORS.iter().enumerate() {
-            let known = matches!(vendor.prefix.last(), Some(b'.' | b'/')) && vendor.prefix.len() > 1;
+        for (i, vendor) in VENDORS.iter().enumerate().skip(JOINED) {
+            let known =
+                matches!(vendor.prefix.last(), Some(b'.' | b'/')) && vendor.prefix.len() > 1;
             if known && before.ends_with(vendor.prefix) {
                 return Some((i, at - vendor.prefix.len()));
             }
             // Slack's and Discord's have more parts before the last.
             if vendor.prefix.ends_with(b"/")
                 && let Some(place) = memchr::memmem::find(before, vendor.prefix)
-                && before[place + vendor.prefix.len()..].iter().all(|&byte| bytes::is(byte, ALNUM) || byte == b'/')
+                && before[place + vendor.prefix.len()..]
+                    .iter()
+                    .all(|&byte| bytes::is(byte, ALNUM) || byte == b'/')
             {
                 return Some((i, at - before.len() + place));
             }
@@ -109,7 +126,8 @@ fn discord(text: &[u8], at: usize) -> Option<(usize, usize)> {
         return None;
     }
     let first = bytes::run_start(text, middle - 1, TOKEN, 32);
-    let known = (23..=28).contains(&(middle - 1 - first)) && matches!(text[first], b'M' | b'N' | b'O');
+    let known =
+        (23..=28).contains(&(middle - 1 - first)) && matches!(text[first], b'M' | b'N' | b'O');
     known.then(|| (super::vendors::position("discord"), first))
 }
 
@@ -121,7 +139,8 @@ fn vendor(scan: &mut Scan<'_>, i: usize, start: usize, after: usize) -> bool {
     let body = &text[after..end.min(after + HEAD)];
     let whole = end - start >= VENDORS[i].prefix.len() + min || end - after >= min;
     // Short prefixes are those of words, too.
-    let telling = VENDORS[i].prefix.len() > 3 || body.len() >= 32 || body.iter().any(u8::is_ascii_digit);
+    let telling =
+        VENDORS[i].prefix.len() > 3 || body.len() >= 32 || body.iter().any(u8::is_ascii_digit);
     if !whole || entropy(body) < MIN_ENTROPY || !telling {
         return false;
     }
@@ -129,7 +148,12 @@ fn vendor(scan: &mut Scan<'_>, i: usize, start: usize, after: usize) -> bool {
     if chars == HEX && bytes::is(bytes::get(text, end), WORD) {
         return false;
     }
-    scan.push(CORE.len() + NATIONAL.len() + i, start, end, Some(Shape::Token));
+    scan.push(
+        CORE.len() + NATIONAL.len() + i,
+        start,
+        end,
+        Some(Shape::Token),
+    );
     true
 }
 
@@ -137,8 +161,14 @@ fn vendor(scan: &mut Scan<'_>, i: usize, start: usize, after: usize) -> bool {
 fn dotted_end(text: &[u8], after: usize, chars: u8, i: usize) -> usize {
     let mut end = bytes::run_end(text, after, chars, usize::MAX);
     let dotted = VENDORS[i].prefix.contains(&b'.') || VENDORS[i].prefix.starts_with(b"gl");
-    while dotted && bytes::get(text, end) == b'.' && bytes::is(bytes::get(text, end + 1), TOKEN) {
+    let mut parts = 1;
+    while dotted
+        && parts < PARTS
+        && bytes::get(text, end) == b'.'
+        && bytes::is(bytes::get(text, end + 1), TOKEN)
+    {
         end = bytes::run_end(text, end + 1, TOKEN, usize::MAX);
+        parts += 1;
     }
     end
 }
@@ -147,14 +177,17 @@ fn dotted_end(text: &[u8], after: usize, chars: u8, i: usize) -> usize {
 fn bearer(scan: &mut Scan<'_>, start: usize) -> bool {
     let text = scan.text;
     let scheme = &text[start.saturating_sub(7)..start - 1];
-    let known = scheme.eq_ignore_ascii_case(b"bearer") || scheme.len() >= 5 && scheme[scheme.len() - 5..].eq_ignore_ascii_case(b"basic");
+    let known = scheme.eq_ignore_ascii_case(b"bearer")
+        || scheme.len() >= 5 && scheme[scheme.len() - 5..].eq_ignore_ascii_case(b"basic");
     if !known || text[start..].starts_with(b"eyJ") || prefixed(&text[start..]).is_some() {
         return false;
     }
     let end = start
         + text[start..]
             .iter()
-            .position(|&byte| !bytes::is(byte, TOKEN | bytes::BASE64) && !matches!(byte, b'=' | b'.' | b'~'))
+            .position(|&byte| {
+                !bytes::is(byte, TOKEN | bytes::BASE64) && !matches!(byte, b'=' | b'.' | b'~')
+            })
             .unwrap_or(text.len() - start);
     let head = &text[start..end.min(start + HEAD)];
     if !head.iter().any(u8::is_ascii_digit) || entropy(head) < MIN_ENTROPY {
@@ -167,9 +200,19 @@ fn bearer(scan: &mut Scan<'_>, start: usize) -> bool {
 /// A JSON web token, signed or not: RFC 7519.
 fn jwt(scan: &mut Scan<'_>, start: usize) -> bool {
     let text = scan.text;
+    // The claims of one that was seen already.
+    if bytes::before(text, start) == b'.' {
+        let header = bytes::run_start(text, start - 1, TOKEN, HEAD);
+        if text[header..].starts_with(b"eyJ") {
+            return true;
+        }
+    }
     let mut end = bytes::run_end(text, start, TOKEN, usize::MAX);
     let mut parts = 1;
-    while parts < 5 && bytes::get(text, end) == b'.' && (bytes::is(bytes::get(text, end + 1), TOKEN) || parts == 2) {
+    while parts < PARTS
+        && bytes::get(text, end) == b'.'
+        && (bytes::is(bytes::get(text, end + 1), TOKEN) || parts == 2)
+    {
         end = bytes::run_end(text, end + 1, TOKEN, usize::MAX);
         parts += 1;
     }

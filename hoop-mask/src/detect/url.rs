@@ -1,6 +1,6 @@
 //! URLs with credentials (RFC 3986, section 3.2.1), databases' among them.
 
-use super::{Core, Scan, Shape, is_placeholder};
+use super::{Ahead, Core, Scan, Shape, is_placeholder};
 use crate::bytes::{self, ALNUM};
 
 const SCHEME_LIMIT: usize = 24;
@@ -9,9 +9,29 @@ const AUTHORITY_LIMIT: usize = 1024;
 const TOKEN_LEN: usize = 16;
 
 const DATABASES: &[&[u8]] = &[
-    b"postgres", b"postgresql", b"mysql", b"mariadb", b"mongodb", b"mongodb+srv", b"redis",
-    b"rediss", b"amqp", b"amqps", b"mssql", b"sqlserver", b"oracle", b"clickhouse", b"cockroachdb",
-    b"cassandra", b"neo4j", b"bolt", b"couchdb", b"influxdb", b"nats", b"db2", b"snowflake",
+    b"postgres",
+    b"postgresql",
+    b"mysql",
+    b"mariadb",
+    b"mongodb",
+    b"mongodb+srv",
+    b"redis",
+    b"rediss",
+    b"amqp",
+    b"amqps",
+    b"mssql",
+    b"sqlserver",
+    b"oracle",
+    b"clickhouse",
+    b"cockroachdb",
+    b"cassandra",
+    b"neo4j",
+    b"bolt",
+    b"couchdb",
+    b"influxdb",
+    b"nats",
+    b"db2",
+    b"snowflake",
 ];
 
 /// Looks around the `:` at `at`.
@@ -32,9 +52,15 @@ pub(super) fn look(scan: &mut Scan<'_>, at: usize) {
         .map_or(limit, |len| first + len);
     let scheme = text[start..at].to_ascii_lowercase();
     // `postgresql+psycopg2://`, as SQLAlchemy writes it.
-    let dialect = scheme.split(|&byte| byte == b'+').next().unwrap_or_default();
+    let dialect = scheme
+        .split(|&byte| byte == b'+')
+        .next()
+        .unwrap_or_default();
     let database = DATABASES.contains(&scheme.as_slice()) || DATABASES.contains(&dialect);
-    let Some(user_end) = text[first..authority].iter().rposition(|&byte| byte == b'@') else {
+    let Some(user_end) = text[first..authority]
+        .iter()
+        .rposition(|&byte| byte == b'@')
+    else {
         return;
     };
     let user = &text[first..first + user_end];
@@ -45,16 +71,29 @@ pub(super) fn look(scan: &mut Scan<'_>, at: usize) {
     if !secret {
         return;
     }
-    let mut end = text[authority..]
-        .iter()
-        .position(|&byte| ends_url(byte))
-        .map_or(text.len(), |len| authority + len);
+    let mut end = scan.ahead(Ahead::Url, authority, ends_url);
+    // In a form it ends at `&`, unless that is of its own query.
+    let path = &text[authority..end.min(authority + AUTHORITY_LIMIT)];
+    if let Some(mark) = path.iter().position(|byte| matches!(byte, b'&' | b'?'))
+        && path[mark] == b'&'
+    {
+        end = authority + mark;
+    }
     if end < text.len() || scan.at_end {
-        while end > authority && matches!(text[end - 1], b'.' | b',' | b';' | b':' | b'!' | b'?' | b')' | b']' | b'}') {
+        while end > authority
+            && matches!(
+                text[end - 1],
+                b'.' | b',' | b';' | b':' | b'!' | b'?' | b')' | b']' | b'}'
+            )
+        {
             end -= 1;
         }
     }
-    let core = if database { Core::DatabaseUrl } else { Core::UrlCredentials };
+    let core = if database {
+        Core::DatabaseUrl
+    } else {
+        Core::UrlCredentials
+    };
     scan.report_open(core, start, end, Shape::Token);
 }
 
@@ -74,5 +113,9 @@ fn scheme_start(text: &[u8], at: usize) -> usize {
 
 /// Whether `byte` is none of a URL, or a quote around it.
 fn ends_url(byte: u8) -> bool {
-    byte <= b' ' || matches!(byte, b'"' | b'\'' | b'`' | b'<' | b'>' | b'\\' | b'|' | 0x7f)
+    byte <= b' '
+        || matches!(
+            byte,
+            b'"' | b'\'' | b'`' | b'<' | b'>' | b'\\' | b'|' | 0x7f
+        )
 }

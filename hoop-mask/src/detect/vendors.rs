@@ -17,7 +17,7 @@ macro_rules! vendors {
     ($($class:literal $rule:literal $prefix:literal $chars:expr, $min:literal;)*) => {
         /// Their ids follow those of the personal numbers. Prefixes and lengths are those of the
         /// vendors' own pages and of GitHub's list of supported secret scanning patterns.
-        pub(crate) static VENDORS: &[Vendor] = &[$(Vendor {
+        pub(crate) const VENDORS: &[Vendor] = &[$(Vendor {
             spec: Spec { class: $class, rule: $rule, rank: 2, normal: Normal::Exact },
             prefix: $prefix.as_bytes(),
             chars: $chars,
@@ -125,6 +125,15 @@ vendors! {
     "DISCORD_TOKEN" "discord" "." TOKEN, 27;
     "AZURE_CLIENT_SECRET" "azure-client-secret" "Q~" TOKEN, 31;
 }
+
+/// The first of those whose prefix does not start the run.
+pub(super) const JOINED: usize = {
+    let mut i = 0;
+    while VENDORS[i].prefix[VENDORS[i].prefix.len() - 1] != b'.' {
+        i += 1;
+    }
+    i
+};
 
 /// Where a vendor's rule stands in [`VENDORS`].
 pub(super) fn position(rule: &str) -> usize {

@@ -27,7 +27,11 @@ fn left<'form>(document: &'form Document, output: &[u8]) -> Option<&'form str> {
         let form = form.as_bytes();
         // An address is shorter.
         let short = || output.windows(form.len()).any(|part| part == form);
-        if form.len() < TELLING { short() } else { form.windows(TELLING).any(|part| parts.contains(part)) }
+        if form.len() < TELLING {
+            short()
+        } else {
+            form.windows(TELLING).any(|part| parts.contains(part))
+        }
     })
 }
 
@@ -55,7 +59,9 @@ fn nothing_planted_is_left() {
         for kind in 0..secrets::kinds() {
             for _ in 0..8 {
                 let secret = secrets::secret(kind, &mut random);
-                let Some(document) = carry(&secret, &mut random) else { continue };
+                let Some(document) = carry(&secret, &mut random) else {
+                    continue;
+                };
                 planted += 1;
                 let output = masker.mask(document.text.as_bytes()).bytes;
                 assert_eq!(
@@ -66,15 +72,27 @@ fn nothing_planted_is_left() {
                 );
                 if left(&document, &output).is_some() {
                     let at = format!("{carrier}: {} {}", secret.label, secret.text.len());
-                    let told = format!("{:?} -> {:?}", document.text, String::from_utf8_lossy(&output));
+                    let told = format!(
+                        "{:?} -> {:?}",
+                        document.text,
+                        String::from_utf8_lossy(&output)
+                    );
                     leaks.entry(at).or_insert((0, told)).0 += 1;
                 }
             }
         }
     }
     assert!(planted > 7_000, "{planted}");
-    let told: Vec<String> = leaks.iter().map(|(at, (count, told))| format!("{at} x{count}: {told}")).collect();
-    assert!(leaks.is_empty(), "{} of {planted}:\n{}", leaks.values().map(|leak| leak.0).sum::<usize>(), told.join("\n"));
+    let told: Vec<String> = leaks
+        .iter()
+        .map(|(at, (count, told))| format!("{at} x{count}: {told}"))
+        .collect();
+    assert!(
+        leaks.is_empty(),
+        "{} of {planted}:\n{}",
+        leaks.values().map(|leak| leak.0).sum::<usize>(),
+        told.join("\n")
+    );
 }
 
 /// In a long text, near the bounds of what is looked at in one go.
@@ -88,7 +106,9 @@ fn nothing_is_left_of_long_texts() {
             let kind = random.below(secrets::kinds());
             let secret = secrets::secret(kind, &mut random);
             let carry = CARRIERS[random.below(CARRIERS.len())].1;
-            let Some(document) = carry(&secret, &mut random) else { continue };
+            let Some(document) = carry(&secret, &mut random) else {
+                continue;
+            };
             text.push_str(&document.text);
             text.push('\n');
             text.push_str(&"lorem ipsum ".repeat(random.below(400)));
@@ -98,6 +118,9 @@ fn nothing_is_left_of_long_texts() {
         let document = Document { text, forms };
         let output = masker.mask(document.text.as_bytes()).bytes;
         assert_eq!(left(&document, &output), None, "round {round}");
-        assert!(in_pieces(&masker, document.text.as_bytes(), &mut random) == output, "round {round}");
+        assert!(
+            in_pieces(&masker, document.text.as_bytes(), &mut random) == output,
+            "round {round}"
+        );
     }
 }

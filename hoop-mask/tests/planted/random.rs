@@ -22,7 +22,9 @@ impl Random {
 
     /// `len` characters of an alphabet.
     pub fn text(&mut self, alphabet: &str, len: usize) -> String {
-        (0..len).map(|_| alphabet.as_bytes()[self.below(alphabet.len())] as char).collect()
+        (0..len)
+            .map(|_| alphabet.as_bytes()[self.below(alphabet.len())] as char)
+            .collect()
     }
 
     /// `#` becomes a digit, `@` a lower-case letter, `^` an upper-case one, anything else stays.
