@@ -490,11 +490,12 @@ fn letters_first(scan: &mut Scan<'_>, at: usize, first: usize) {
         return;
     }
     let letters = at - start;
-    if letters == 2 && first >= 2 {
-        if let Some(end) = iban_end(text, start) {
-            scan.report(Core::Iban, start, end);
-            return;
-        }
+    if letters == 2
+        && first >= 2
+        && let Some(end) = iban_end(text, start)
+    {
+        scan.report(Core::Iban, start, end);
+        return;
     }
     let end = bytes::run_end(text, at, ALNUM, LIMIT);
     let len = end - start;
