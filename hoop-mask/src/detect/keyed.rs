@@ -344,14 +344,12 @@ fn is_password(value: &[u8], sure: bool) -> bool {
             || changes_case(value))
 }
 
-/// Whether letters of both cases are mixed as no word has them, and few names.
+/// Whether the case changes more often than it does in words, however they are joined.
 fn changes_case(value: &[u8]) -> bool {
-    let rises = |pair: &&[u8]| pair[0].is_ascii_lowercase() && pair[1].is_ascii_uppercase();
-    let runs = value
-        .windows(3)
-        .filter(|run| run.iter().all(u8::is_ascii_uppercase))
-        .count();
-    value.windows(2).filter(rises).count() + runs >= 3
+    let changes = value
+        .windows(2)
+        .filter(|pair| pair[0].is_ascii_uppercase() != pair[1].is_ascii_uppercase());
+    value.len() >= 8 && changes.count() * 3 >= value.len()
 }
 
 /// What starts the words that [`spoken`] looks at: `password`, `secret`.
