@@ -277,7 +277,7 @@ fn judge(
         // The end of a longer number is none by form alone, nor is what the last word calls a
         // telephone number.
         let phone = hints.nearest & context::PHONE != 0;
-        let sure = !phone && !continues(text, start);
+        let sure = !phone && !continues(text, start) && hints.all & context::MESSAGE == 0;
         let named = |subject| !phone && hints.all & subject != 0;
         if is_ssn && sure && named(context::SSN) {
             scan.report(Core::UsSsn, start, end);
