@@ -10,7 +10,7 @@ const TELLING: usize = 24;
 
 /// What a key says of its value.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Kind {
+pub(super) enum Kind {
     Password,
     /// A value of some entropy.
     Secret,
@@ -87,7 +87,7 @@ const fn end_of(a: u8, b: u8, c: u8) -> usize {
     (a as usize & 31) << 10 | (b as usize & 31) << 5 | c as usize & 31
 }
 
-fn kind_of(key: &[u8]) -> Option<Kind> {
+pub(super) fn kind_of(key: &[u8]) -> Option<Kind> {
     let mut letters = [0; TELLING];
     let mut free = TELLING;
     for &byte in key.iter().rev() {
@@ -223,17 +223,7 @@ fn telling(scan: &mut Scan<'_>, mark: usize, end: usize, quoted: bool) {
                 && value == mark + 1
                 && !quoted
                 && (line || matches!(bytes::before(text, start), b'&' | b'?' | b';'));
-            // `(secret)`, `<secret>`, `**secret**`, as people set it off.
-            let set_off = |byte: &&u8| matches!(byte, b'(' | b'<' | b'*');
-            value += text[value.min(text.len())..]
-                .iter()
-                .take(2)
-                .take_while(set_off)
-                .count();
-            let mut end = bare_end(scan, value);
-            while end > value && end < text.len() && text[end - 1] == b'*' {
-                end -= 1;
-            }
+            let end = bare_end(scan, value);
             judge(scan, kind, value, end, Shape::Token, form);
         }
     }
@@ -341,91 +331,15 @@ fn is_password(value: &[u8], sure: bool) -> bool {
         && (value
             .iter()
             .any(|&byte| !bytes::is(byte, bytes::ALPHA) && !matches!(byte, b'.' | b'_' | b'-'))
-            || changes_case(value))
+            || is_mixed_up(value))
 }
 
-/// Whether the case changes more often than it does in words, however they are joined.
-fn changes_case(value: &[u8]) -> bool {
+/// Whether upper and lower case change more often than they do in the words of a name.
+pub(super) fn is_mixed_up(value: &[u8]) -> bool {
     let changes = value
         .windows(2)
         .filter(|pair| pair[0].is_ascii_uppercase() != pair[1].is_ascii_uppercase());
     value.len() >= 8 && changes.count() * 3 >= value.len()
-}
-
-/// What starts the words that [`spoken`] looks at: `password`, `secret`.
-pub(super) const SPOKEN: [&[u8]; 2] = [b"assw", b"ecret"];
-
-/// Looks at what follows a word in a sentence or an element: `the password is ...`, `<password>...`.
-pub(super) fn spoken(scan: &mut Scan<'_>, at: usize) {
-    let text = scan.text;
-    let mut end = bytes::run_end(text, at, bytes::ALPHA, 16);
-    for word in [&b" access key"[..], b" key", b" is", b" was"] {
-        if text[end..].starts_with(word) {
-            end += word.len();
-        }
-    }
-    if !matches!(bytes::get(text, end), b' ' | b'>') {
-        return;
-    }
-    let set_off = |byte: &&u8| matches!(byte, b'(' | b'<' | b'*' | b'"' | b'\'' | b'`');
-    let start = end + 1;
-    let start = start + text[start..].iter().take(2).take_while(set_off).count();
-    let mut end = bare_end(scan, start);
-    while end > start && matches!(text[end - 1], b'.' | b'?' | b'!' | b'*') {
-        end -= 1;
-    }
-    let value = &text[start..end];
-    let mixed = value.iter().any(u8::is_ascii_digit) || changes_case(value);
-    if (8..=256).contains(&value.len())
-        && mixed
-        && is_password(value, false)
-        && !is_placeholder(value)
-    {
-        scan.report(Core::Password, start, end);
-    }
-}
-
-/// Whether the run at `start` is a secret because the words before it say so: `the API key is ...`.
-pub(super) fn spoken_of(scan: &mut Scan<'_>, start: usize) -> bool {
-    const WORDS: &[&[u8]] = &[
-        b"key",
-        b"secret",
-        b"token",
-        b"password",
-        b"passphrase",
-        b"credential",
-        b"credentials",
-    ];
-    let text = scan.text;
-    let start = bytes::run_start(text, start, ALNUM | JOINER | bytes::BASE64, 64);
-    let before = &text[start.saturating_sub(24)..start];
-    let open = before
-        .iter()
-        .rev()
-        .take_while(|byte| !byte.is_ascii_alphabetic())
-        .count();
-    if open == 0 || open > 4 || start - open == 0 {
-        return false;
-    }
-    let words = &before[..before.len() - open];
-    let words = words.strip_suffix(b" is").unwrap_or(words);
-    let said = |word: &&&[u8]| {
-        words.len() >= word.len()
-            && words[words.len() - word.len()..].eq_ignore_ascii_case(word)
-            && !bytes::is(bytes::before(words, words.len() - word.len()), ALNUM)
-    };
-    if WORDS.iter().find(said).is_none() {
-        return false;
-    }
-    let len = text[start..]
-        .iter()
-        .position(|&byte| !bytes::is(byte, ALNUM | JOINER | bytes::BASE64) && byte != b'=');
-    let end = len.map_or(text.len(), |len| start + len);
-    let random = is_random(&text[start..end]) && entropy(&text[start..end.min(start + 512)]) >= 3.2;
-    if random {
-        scan.report_open(Core::Secret, start, end, Shape::Token);
-    }
-    random
 }
 
 /// Whether a value is of one piece, mixed, and not made of words.
@@ -435,7 +349,7 @@ fn is_random(value: &[u8]) -> bool {
         && head
             .iter()
             .all(|&byte| byte.is_ascii_graphic() && !matches!(byte, b'(' | b'{' | b'['))
-        && (head.iter().any(u8::is_ascii_digit) || head.len() >= 20 && changes_case(head))
+        && (head.iter().any(u8::is_ascii_digit) || head.len() >= 16 && is_mixed_up(head))
         && head.iter().any(u8::is_ascii_alphabetic)
         && entropy(head) >= if head.len() < 16 { 2.7 } else { 3.0 }
 }

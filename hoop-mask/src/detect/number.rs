@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{CORE, Core, Normal, Scan, Spec, context};
+use super::{CORE, Core, Normal, Scan, Spec, context, spoken};
 use crate::bytes::{self, ALNUM, ALPHA, DIGIT, HIGH, WORD};
 use crate::validate::{
     self, americas, asia_pacific, card, date, europe, iban, mod97, net, nordic, phone, us,
@@ -12,8 +12,6 @@ use crate::validate::{
 const GROUPS: usize = 12;
 /// The longest number, separators included.
 const LIMIT: usize = 48;
-/// The longest number with an extension and what is before it.
-const HELD: usize = LIMIT + 16;
 
 /// Declares the personal numbers: class, name, digits, check, and whether they stand by themselves.
 macro_rules! national {
@@ -71,6 +69,8 @@ fn shaped(text: &[u8], shape: &[u8]) -> bool {
     text.len() == shape.len()
         && text.iter().zip(shape).all(|(&byte, &form)| match form {
             b'#' => byte.is_ascii_digit(),
+            // In a form a space is a `+`.
+            b' ' => matches!(byte, b' ' | b'+'),
             _ => byte == form,
         })
 }
@@ -114,7 +114,9 @@ impl Number {
 
 fn separator(text: &[u8]) -> usize {
     match text {
-        [b')', b' ' | b'-' | b'.' | b'/' | b'+', ..] | [b' ', b'(', ..] | [0xc2, 0xa0, ..] => 2,
+        [b')', b' ' | b'+' | b'-' | b'.' | b'/', ..]
+        | [b' ' | b'+', b'(', ..]
+        | [0xc2, 0xa0, ..] => 2,
         [b' ' | b'-' | b'.' | b'/' | b'(' | b')' | b'+', ..] => 1,
         [0xe2, 0x80, 0x90..=0x94 | 0xaf, ..] => 3,
         _ => 0,
@@ -129,6 +131,7 @@ pub(super) fn look(scan: &mut Scan<'_>, at: usize) {
     let first = first_end - at;
     let before = bytes::before(text, at);
     if bytes::is(before, ALPHA) {
+        spoken::look_at_digit(scan, at);
         if first >= 2 {
             letters_first(scan, at, first);
         }
@@ -154,9 +157,18 @@ fn in_groups(scan: &mut Scan<'_>, at: usize, first_end: usize) {
     if first > LIMIT || bytes::is(before, WORD) {
         return;
     }
-    let joined = matches!(before, b'.' | b'-' | b'/' | b'_' | b',' | b':')
-        && at >= 2
-        && bytes::is(text[at - 2], ALNUM);
+    let before_that = bytes::before(text, at.saturating_sub(1));
+    let joined = match before {
+        b'.' | b'-' | b'/' | b'_' => bytes::is(before_that, ALNUM),
+        // A time of day; but `ssn:078-05-1120`.
+        b':' => before_that.is_ascii_digit(),
+        // A group of thousands; but a column of digits before this one.
+        b',' => {
+            let grouped = matches!(bytes::get(text, first_end), b'-' | b'.');
+            before_that.is_ascii_digit() && first == 3 && !grouped
+        }
+        _ => false,
+    };
     if before == b'.' && joined && first >= 5 {
         return;
     }
@@ -186,26 +198,13 @@ fn more_follows(text: &[u8], end: usize) -> bool {
         b' ' | b'-' | b'.' | b'/' | b'(' | b')' | b'+' => {
             let after = bytes::get(text, end + 1);
             after.is_ascii_digit()
-                || matches!(after, b' ' | b'(' | b'-' | b'/' | b'.' | b'+')
+                || matches!(after, b' ' | b'+' | b'(' | b'-' | b'/' | b'.')
                     && bytes::get(text, end + 2).is_ascii_digit()
                 || bytes::is(after, ALPHA) && next == b'-'
         }
         0xc2 | 0xe2 => true,
         _ => bytes::is(next, ALPHA),
     }
-}
-
-/// The value with spaces where a form has `+` between digits.
-fn form_decoded<'a>(value: &'a [u8], held: &'a mut [u8; HELD]) -> &'a [u8] {
-    let spaces = value.iter().skip(2).any(|&byte| byte == b'+');
-    let Some(held) = held.get_mut(..value.len()).filter(|_| spaces) else {
-        return value;
-    };
-    held.copy_from_slice(value);
-    for byte in held.iter_mut().skip(2).filter(|byte| **byte == b'+') {
-        *byte = b' ';
-    }
-    held
 }
 
 /// Judges the digits from `start` to `end`; the last of the tries is the shortest.
@@ -222,8 +221,7 @@ fn judge(
     if bytes::is(after, WORD) && !matches!(after, b'x' | b'X' | b'e' | b'T') || after == b'_' {
         return false;
     }
-    let mut held = [0; HELD];
-    let value = form_decoded(&text[start..end], &mut held);
+    let value = &text[start..end];
     // A fraction, or a file's name.
     if after == b'.' && bytes::is(bytes::get(text, end + 1), ALNUM) && whole {
         return false;
@@ -277,7 +275,7 @@ fn judge(
         // The end of a longer number is none by form alone, nor is what the last word calls a
         // telephone number.
         let phone = hints.nearest & context::PHONE != 0;
-        let sure = !phone && !continues(text, start) && hints.all & context::MESSAGE == 0;
+        let sure = !phone && !continues(text, start);
         let named = |subject| !phone && hints.all & subject != 0;
         if is_ssn && sure && named(context::SSN) {
             scan.report(Core::UsSsn, start, end);
@@ -358,9 +356,8 @@ fn phone_number(scan: &mut Scan<'_>, start: usize, end: usize, hints: u32) -> bo
         start -= 1;
     }
     let extended = extension_end(text, end);
-    let mut held = [0; HELD];
-    let value = form_decoded(&text[start..extended], &mut held);
-    let dialled = &value[..end - start];
+    let value = &text[start..extended];
+    let dialled = &text[start..end];
     // A number with a fraction is not separated.
     let separators = dialled[1..].iter().filter(|byte| !byte.is_ascii_digit());
     let separated = match separators.clone().count() {
@@ -536,8 +533,17 @@ fn iban_end(text: &[u8], start: usize) -> Option<usize> {
         }
         at += 1;
     }
-    let mut held = [0; HELD];
-    let value = form_decoded(&text[start..at], &mut held);
+    let value = &text[start..at];
+    let spaced;
+    let value = if value.contains(&b'+') {
+        spaced = value
+            .iter()
+            .map(|&byte| if byte == b'+' { b' ' } else { byte })
+            .collect::<Vec<_>>();
+        &spaced
+    } else {
+        value
+    };
     (!bytes::is(bytes::get(text, at), WORD) && iban::is_iban(value)).then_some(at)
 }
 

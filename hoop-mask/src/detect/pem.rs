@@ -9,17 +9,20 @@ const LABEL_LIMIT: usize = 64;
 pub(super) fn look(scan: &mut Scan<'_>, at: usize) {
     let text = scan.text;
     let start = at + 1 - crate::prefilter::DASH_RUN;
-    // In a form a space is `+`.
-    let [b'B', b'E', b'G', b'I', b'N', space @ (b' ' | b'+'), ..] = text[at + 1..] else {
+    // In a form a space is a `+`.
+    if !text[at + 1..].starts_with(b"BEGIN ") && !text[at + 1..].starts_with(b"BEGIN+") {
         return;
-    };
+    }
     let label = at + 1 + b"BEGIN ".len();
     let limit = text.len().min(label + LABEL_LIMIT);
     let Some(len) = memchr::memmem::find(&text[label..limit], b"-----") else {
         return;
     };
-    let private = [&b"PRIVATE"[..], b"KEY"].join(&space);
-    if memchr::memmem::find(&text[label..label + len], &private).is_none() {
+    let kind = &text[label..label + len];
+    if ![&b"PRIVATE KEY"[..], b"PRIVATE+KEY"]
+        .iter()
+        .any(|name| memchr::memmem::find(kind, name).is_some())
+    {
         return;
     }
     let body = label + len + b"-----".len();
@@ -31,8 +34,8 @@ pub(super) fn look(scan: &mut Scan<'_>, at: usize) {
 fn armor_end(text: &[u8], body: usize) -> usize {
     let mut at = body;
     while at < text.len() && in_armor(text[at]) {
-        if text[at..].starts_with(b"-----END") {
-            let rest = at + b"-----END".len();
+        if text[at..].starts_with(b"-----END ") || text[at..].starts_with(b"-----END+") {
+            let rest = at + b"-----END ".len();
             let limit = text.len().min(rest + LABEL_LIMIT);
             return match memchr::memmem::find(&text[rest..limit], b"-----") {
                 Some(len) => rest + len + b"-----".len(),
@@ -40,7 +43,7 @@ fn armor_end(text: &[u8], body: usize) -> usize {
             };
         }
         // The next one starts: this one has no end.
-        if text[at..].starts_with(b"-----BEGIN") {
+        if text[at..].starts_with(b"-----BEGIN ") {
             break;
         }
         at += 1;

@@ -1,6 +1,5 @@
 //! Tokens: long runs of letters, digits, `_` and `-`, told by their prefix or by what is before them.
 
-use super::keyed;
 use super::network::is_mac;
 use super::vendors::JOINED;
 use super::{CORE, Core, NATIONAL, Scan, Shape, VENDORS, Vendor, entropy};
@@ -39,9 +38,6 @@ pub(super) fn look(scan: &mut Scan<'_>, start: usize) {
         if vendor(scan, i, first, after) {
             return;
         }
-    }
-    if keyed::spoken_of(scan, start) {
-        return;
     }
     let end = bytes::run_end(text, start, TOKEN, 18);
     if end - start == 17 && is_mac(&text[start..end], b'-') {
@@ -142,10 +138,10 @@ fn vendor(scan: &mut Scan<'_>, i: usize, start: usize, after: usize) -> bool {
     let end = dotted_end(text, after, chars, i);
     let body = &text[after..end.min(after + HEAD)];
     let whole = end - start >= VENDORS[i].prefix.len() + min || end - after >= min;
-    if !whole
-        || entropy(body) < MIN_ENTROPY
-        || VENDORS[i].prefix == b"sk-" && !body.iter().any(u8::is_ascii_digit)
-    {
+    // Short prefixes are those of words, too.
+    let telling =
+        VENDORS[i].prefix.len() > 3 || body.len() >= 32 || body.iter().any(u8::is_ascii_digit);
+    if !whole || entropy(body) < MIN_ENTROPY || !telling {
         return false;
     }
     // Hexadecimal that goes on with other letters is none.
