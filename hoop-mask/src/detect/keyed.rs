@@ -328,11 +328,9 @@ fn is_password(value: &[u8], sure: bool) -> bool {
     }
     value.len() >= 6
         && !value.iter().any(|byte| matches!(byte, b'(' | b'[' | b'{'))
-        && value
+        && (value
             .iter()
             .any(|&byte| !bytes::is(byte, bytes::ALPHA) && !matches!(byte, b'.' | b'_' | b'-'))
-<<<<<<< HEAD
-=======
             || is_mixed_up(value))
 }
 
@@ -342,7 +340,6 @@ pub(super) fn is_mixed_up(value: &[u8]) -> bool {
         .windows(2)
         .filter(|pair| pair[0].is_ascii_uppercase() != pair[1].is_ascii_uppercase());
     value.len() >= 8 && changes.count() * 3 >= value.len()
->>>>>>> i4-rules
 }
 
 /// Whether a value is of one piece, mixed, and not made of words.
@@ -352,11 +349,7 @@ fn is_random(value: &[u8]) -> bool {
         && head
             .iter()
             .all(|&byte| byte.is_ascii_graphic() && !matches!(byte, b'(' | b'{' | b'['))
-<<<<<<< HEAD
-        && head.iter().any(u8::is_ascii_digit)
-=======
         && (head.iter().any(u8::is_ascii_digit) || head.len() >= 16 && is_mixed_up(head))
->>>>>>> i4-rules
         && head.iter().any(u8::is_ascii_alphabetic)
         && entropy(head) >= if head.len() < 16 { 2.7 } else { 3.0 }
 }

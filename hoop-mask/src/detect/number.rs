@@ -114,13 +114,9 @@ impl Number {
 
 fn separator(text: &[u8]) -> usize {
     match text {
-<<<<<<< HEAD
-        [b')', b' ' | b'-' | b'.' | b'/', ..] | [b' ', b'(', ..] | [0xc2, 0xa0, ..] => 2,
-=======
         [b')', b' ' | b'+' | b'-' | b'.' | b'/', ..]
         | [b' ' | b'+', b'(', ..]
         | [0xc2, 0xa0, ..] => 2,
->>>>>>> i4-rules
         [b' ' | b'-' | b'.' | b'/' | b'(' | b')' | b'+', ..] => 1,
         [0xe2, 0x80, 0x90..=0x94 | 0xaf, ..] => 3,
         _ => 0,
@@ -202,11 +198,7 @@ fn more_follows(text: &[u8], end: usize) -> bool {
         b' ' | b'-' | b'.' | b'/' | b'(' | b')' | b'+' => {
             let after = bytes::get(text, end + 1);
             after.is_ascii_digit()
-<<<<<<< HEAD
-                || matches!(after, b' ' | b'(' | b'-' | b'/' | b'.')
-=======
                 || matches!(after, b' ' | b'+' | b'(' | b'-' | b'/' | b'.')
->>>>>>> i4-rules
                     && bytes::get(text, end + 2).is_ascii_digit()
                 || bytes::is(after, ALPHA) && next == b'-'
         }
@@ -507,11 +499,12 @@ fn letters_first(scan: &mut Scan<'_>, at: usize, first: usize) {
         return;
     }
     let letters = at - start;
-    if letters == 2 && first >= 2 {
-        if let Some(end) = iban_end(text, start) {
-            scan.report(Core::Iban, start, end);
-            return;
-        }
+    if letters == 2
+        && first >= 2
+        && let Some(end) = iban_end(text, start)
+    {
+        scan.report(Core::Iban, start, end);
+        return;
     }
     let end = bytes::run_end(text, at, ALNUM, LIMIT);
     let len = end - start;

@@ -4,10 +4,7 @@
 use super::keyed::{self, Kind};
 use super::{Core, Scan, entropy};
 use crate::bytes::{self, ALNUM, ALPHA, JOINER};
-<<<<<<< HEAD
-=======
 use crate::prefilter::TOKEN_RUN;
->>>>>>> i4-rules
 
 /// A longer value goes to [`super::keyed`] or [`super::token`], or is none that people write.
 const LIMIT: usize = 128;
@@ -16,17 +13,6 @@ const NAME_LIMIT: usize = 40;
 /// Words between the name and the value.
 const LINKS: [&[u8]; 8] = [b"is", b"was", b"are", b"to", b"be", b"as", b"ist", b"est"];
 
-<<<<<<< HEAD
-/// Looks at the value around `at`, if what is before it names it.
-pub(super) fn look(scan: &mut Scan<'_>, at: usize) {
-    let text = scan.text;
-    let mut start = at;
-    while start > 0 && at - start < LIMIT && is_part(text[start - 1]) {
-        start -= 1;
-    }
-    let limit = text.len().min(start + LIMIT);
-    let mut end = at + text[at..limit].iter().take_while(|&&byte| is_part(byte)).count();
-=======
 /// Looks at the value around a digit that follows a letter, unless it is long and has a run that
 /// [`look`] is called for.
 pub(super) fn look_at_digit(scan: &mut Scan<'_>, at: usize) {
@@ -72,19 +58,13 @@ fn judge(scan: &mut Scan<'_>, mut start: usize, mut end: usize) {
     if start == 0 || !b" *_\"'`(<[>".contains(&text[start - 1]) || end - start >= LIMIT {
         return;
     }
->>>>>>> i4-rules
     while end > start && matches!(text[end - 1], b'.' | b':' | b'!' | b'?' | b'*' | b'_') {
         end -= 1;
     }
     while start < end && matches!(text[start], b'*' | b'_' | b'.' | b':') {
         start += 1;
     }
-<<<<<<< HEAD
-    // Most runs are names in a program.
-    if end < start + 6 || end - start == LIMIT || start == 0 {
-=======
     if end < start + 6 {
->>>>>>> i4-rules
         return;
     }
     let value = &text[start..end];
@@ -110,11 +90,6 @@ fn name(text: &[u8], start: usize) -> Option<Kind> {
     if before.ends_with(b">") {
         let open = before.iter().rposition(|&byte| byte == b'<')?;
         let tag = &before[open + 1..before.len() - 1];
-<<<<<<< HEAD
-        return tag.iter().all(|&byte| bytes::is(byte, ALNUM | JOINER)).then(|| keyed::kind_of(tag))?;
-    }
-    let wrapped = before.iter().rev().take_while(|byte| b"*_\"'`<([".contains(byte)).count();
-=======
         return tag
             .iter()
             .all(|&byte| bytes::is(byte, ALNUM | JOINER))
@@ -125,22 +100,11 @@ fn name(text: &[u8], start: usize) -> Option<Kind> {
         .rev()
         .take_while(|byte| b"*_\"'`<([".contains(byte))
         .count();
->>>>>>> i4-rules
     before = &before[..before.len() - wrapped];
     // A bare word after a colon or an equals sign is the value of a key.
     before = before.strip_suffix(b" ")?;
     let unlinked = before;
     for _ in 0..2 {
-<<<<<<< HEAD
-        let link = before.strip_suffix(b":").or_else(|| before.strip_suffix(b"=")).or_else(|| {
-            let word = bytes::run_start(before, before.len(), ALPHA, 4);
-            let is_link = LINKS.iter().any(|link| before[word..].eq_ignore_ascii_case(link));
-            is_link.then(|| before[..word].strip_suffix(b" "))?
-        });
-        before = link.map_or(before, <[u8]>::trim_ascii_end);
-    }
-    let words = before.iter().rev().take_while(|&&byte| bytes::is(byte, ALNUM | JOINER) || byte == b' ');
-=======
         let link = before
             .strip_suffix(b":")
             .or_else(|| before.strip_suffix(b"="))
@@ -157,7 +121,6 @@ fn name(text: &[u8], start: usize) -> Option<Kind> {
         .iter()
         .rev()
         .take_while(|&&byte| bytes::is(byte, ALNUM | JOINER) || byte == b' ');
->>>>>>> i4-rules
     let name = &before[before.len() - words.count()..];
     // To pass something is no word of it.
     if before.len() == unlinked.len() && name.ends_with(b" pass") || name == b"pass" {
@@ -179,12 +142,8 @@ fn is_path(value: &[u8]) -> bool {
 fn is_generated(value: &[u8]) -> bool {
     let count = |is: fn(&u8) -> bool| value.iter().filter(|&byte| is(byte)).count();
     let digits = count(u8::is_ascii_digit);
-<<<<<<< HEAD
-    let mixed = count(u8::is_ascii_lowercase) > 0 && count(u8::is_ascii_uppercase) > 0 && digits > 1;
-=======
     let mixed =
         count(u8::is_ascii_lowercase) > 0 && count(u8::is_ascii_uppercase) > 0 && digits > 1;
->>>>>>> i4-rules
     value.len() >= 16
         && (mixed || digits * 5 >= value.len() || keyed::is_mixed_up(value))
         && entropy(value) >= 3.0
