@@ -430,6 +430,9 @@ fn named_date(scan: &mut Scan<'_>, at: usize, end: usize) -> bool {
     if !follows {
         return false;
     }
+    if scan.context.subjects(text, at, end).all & context::BIRTH == 0 {
+        return false;
+    }
     let (mut from, mut start, mut month) = (at, None, false);
     // `14 de marzo de 1987` has the most words.
     for _ in 0..4 {
@@ -452,11 +455,8 @@ fn named_date(scan: &mut Scan<'_>, at: usize, end: usize) -> bool {
     let Some(start) = start.filter(|&start| !bytes::is(bytes::before(text, start), WORD)) else {
         return false;
     };
-    let born = scan.context.subjects(text, start, end).all & context::BIRTH != 0;
-    if born {
-        scan.report(Core::DateOfBirth, start, end);
-    }
-    born
+    scan.report(Core::DateOfBirth, start, end);
+    true
 }
 
 /// Where the extension after a telephone number ends: `x12`, ` ext. 12`.
