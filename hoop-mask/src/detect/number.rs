@@ -430,7 +430,11 @@ fn named_date(scan: &mut Scan<'_>, at: usize, end: usize) -> bool {
     if !follows {
         return false;
     }
-    if scan.context.subjects(text, at, end).all & context::BIRTH == 0 {
+    // Such a date has a day as well; most years in a text stand alone.
+    let day = text[at.saturating_sub(24)..at]
+        .iter()
+        .any(u8::is_ascii_digit);
+    if !day || scan.context.subjects(text, at, end).all & context::BIRTH == 0 {
         return false;
     }
     let (mut from, mut start, mut month) = (at, None, false);
