@@ -75,6 +75,11 @@ impl Peer {
     }
 }
 
+/// The patterns alone.
+pub fn patterns() -> impl Iterator<Item = &'static str> {
+    rules().into_iter().map(|rule| rule.1)
+}
+
 fn rules() -> Vec<Rule> {
     vec![
         (
