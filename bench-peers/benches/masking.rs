@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-fn main() {}
-=======
 //! How fast masking is, others beside it: MB of text in a second of one core's time.
 //!
 //! Each round measures all of them on the same text, one after another; the median of the rounds is
@@ -67,4 +64,3 @@ fn cpu_seconds() -> anyhow::Result<f64> {
     let nanoseconds = stat.split(' ').next().context("an empty schedstat")?;
     Ok(nanoseconds.parse::<f64>()? / 1e9)
 }
->>>>>>> i4-mask
