@@ -157,9 +157,18 @@ fn in_groups(scan: &mut Scan<'_>, at: usize, first_end: usize) {
     if first > LIMIT || bytes::is(before, WORD) {
         return;
     }
-    let joined = matches!(before, b'.' | b'-' | b'/' | b'_' | b',' | b':')
-        && at >= 2
-        && bytes::is(text[at - 2], ALNUM);
+    let before_that = bytes::before(text, at.saturating_sub(1));
+    let joined = match before {
+        b'.' | b'-' | b'/' | b'_' => bytes::is(before_that, ALNUM),
+        // A time of day; but `ssn:078-05-1120`.
+        b':' => before_that.is_ascii_digit(),
+        // A group of thousands; but a column of digits before this one.
+        b',' => {
+            let grouped = matches!(bytes::get(text, first_end), b'-' | b'.');
+            before_that.is_ascii_digit() && first == 3 && !grouped
+        }
+        _ => false,
+    };
     if before == b'.' && joined && first >= 5 {
         return;
     }
