@@ -207,6 +207,11 @@ impl Enforcer {
         });
         let assignments: Vec<_> = assignments.collect();
         install(&mut self.kernel, &compiled, assignments)?;
+        if let Err(error) = self.kernel.set_capturing(self.captures()) {
+            tracing::warn!(%error, "plaintext may be missed");
+            let detail = format!("plaintext may be missed: {error}");
+            recorder.record(lifecycle(Kind::Agent, "degraded", String::new(), detail));
+        }
 
         let dropped: Vec<u64> = workloads
             .iter()

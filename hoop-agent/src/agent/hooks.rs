@@ -13,7 +13,7 @@ pub fn statuses(hooks: &Hooks) -> Vec<HookStatus> {
         .iter()
         .map(|(hook, state)| HookStatus {
             name: hook.name().to_owned(),
-            place: hook.place.describe(),
+            place: hook.place(),
             state: state.word().to_owned(),
             reason: state.reason().unwrap_or_default(),
             lost: match state {

@@ -13,13 +13,13 @@ use super::files::Mapped;
 use crate::{
     kernel::{
         load::CapturePrograms,
-        uprobe::{At, Probe, Uprobes},
+        perf::{At, Event, Uprobes},
     },
     pipeline::payload::coverage::Libraries,
 };
 
 /// The probes at one file.
-pub(super) type Attached = Vec<Probe>;
+pub(super) type Attached = Vec<Event>;
 
 /// Attaches the programs.
 pub(super) struct Prober {

@@ -22,6 +22,7 @@ use hoop_common::event::Offsets;
 use super::{
     hooks::{Duty, HOOKS, Hook, HookState, Hooks, Need, Place},
     load::{Kernel, LoadError},
+    perf::{self, Event},
     pins::Target,
     sys,
     tracefs::Tracefs,
@@ -58,16 +59,28 @@ pub(super) fn load_programs(
                 if matches!(hook.place, Place::Lsm(_)) {
                     lsm.check(ebpf, hook)?;
                 }
+                if hook.duty == Duty::Captures {
+                    // It was a trial: see `Kernel::set_capturing`.
+                    return Ok(());
+                }
                 fresh.extend(link.map(|link| (hook.program, link)));
                 Ok(())
             });
         match result {
-            Ok(()) if hook.duty == Duty::Observes => HookState::ObserveOnly,
+            Ok(()) if hook.duty != Duty::Judges => HookState::ObserveOnly,
             Ok(()) => HookState::Attached,
             Err(reason) => HookState::Refused(reason),
         }
     });
     (hooks, fresh)
+}
+
+/// A program that reports for the sake of plaintext, until this is dropped.
+pub(super) enum Capturing {
+    /// By a link.
+    Link(#[expect(dead_code, reason = "held, not looked at")] FdLink),
+    /// At a performance event.
+    Event(#[expect(dead_code, reason = "held, not looked at")] Event),
 }
 
 impl Kernel {
@@ -115,6 +128,59 @@ impl Kernel {
             self.pin(link, target, name)?;
         }
         Ok(())
+    }
+
+    /// Attaches the programs that report for the sake of plaintext, or takes them off. Not pinned: nobody
+    /// would read what they report.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refused, and attached when they were tried. The others are attached.
+    pub fn set_capturing(&mut self, capturing: bool) -> Result<(), LoadError> {
+        if !capturing {
+            self.capturing.clear();
+            return Ok(());
+        }
+        if !self.capturing.is_empty() {
+            return Ok(());
+        }
+        let mut result = Ok(());
+        for hook in HOOKS {
+            if hook.duty != Duty::Captures
+                || hook.place == Place::Libraries
+                || !self.hooks().is_loaded(hook.program)
+            {
+                continue;
+            }
+            let attached = match hook.place {
+                Place::Syscall(name) => self.attach_to_syscall(hook, name).map(Capturing::Event),
+                _ => attach_to_node(&mut self.ebpf, hook)
+                    .map_err(|error| io::Error::other(chain(&error)))
+                    .and_then(|link| link.ok_or_else(|| io::Error::other("it has no place")))
+                    .map(Capturing::Link),
+            };
+            match attached {
+                Ok(attached) => self.capturing.push(attached),
+                Err(source) => {
+                    result = Err(LoadError::Attach {
+                        name: hook.program.to_owned(),
+                        target: hook.place(),
+                        source,
+                    });
+                }
+            }
+        }
+        result
+    }
+
+    /// By the tracepoint's number: to look it up takes a mount, and the daemon may mount nothing by now.
+    fn attach_to_syscall(&self, hook: &Hook, name: &str) -> io::Result<Event> {
+        let id = self
+            .syscalls
+            .get(name)
+            .ok_or_else(|| io::Error::other("the number of its tracepoint is not known"))?;
+        let program = self.program_fd(hook.program).map_err(io::Error::other)?;
+        perf::attach_tracepoint(program, *id)
     }
 
     /// Takes the cgroup programs off a cgroup.

@@ -42,6 +42,9 @@ pub enum Duty {
     Judges,
     /// It reports, and can stop nothing.
     Observes,
+    /// The same, for the sake of plaintext: it is attached only while a policy captures, and for as long
+    /// as a daemon reads what it reports.
+    Captures,
 }
 
 /// Whether Hoop works without a program.
@@ -263,63 +266,63 @@ pub static HOOKS: &[Hook] = &[
     Hook {
         program: "hoop_mmap",
         place: Place::Lsm("mmap_file"),
-        duty: Duty::Observes,
+        duty: Duty::Captures,
         need: Need::Optional,
         costs: "TLS libraries that a process loads late are noticed when the next program starts",
     },
     Hook {
         program: "hoop_enter_mmap",
         place: Place::Syscall("mmap"),
-        duty: Duty::Observes,
+        duty: Duty::Captures,
         need: Need::InsteadOf("hoop_mmap"),
         costs: "TLS libraries that a process loads late are noticed when the next program starts",
     },
     Hook {
         program: "hoop_tls_call",
         place: Place::Libraries,
-        duty: Duty::Observes,
+        duty: Duty::Captures,
         need: Need::Optional,
         costs: "TLS plaintext is not read",
     },
     Hook {
         program: "hoop_tls_return",
         place: Place::Libraries,
-        duty: Duty::Observes,
+        duty: Duty::Captures,
         need: Need::Optional,
         costs: "TLS plaintext is not read",
     },
     Hook {
         program: "hoop_tls_close",
         place: Place::Libraries,
-        duty: Duty::Observes,
+        duty: Duty::Captures,
         need: Need::Optional,
         costs: "two TLS connections of a process may be taken for one",
     },
     Hook {
         program: "hoop_go_call",
         place: Place::Libraries,
-        duty: Duty::Observes,
+        duty: Duty::Captures,
         need: Need::Optional,
         costs: "TLS plaintext of Go programs is not read",
     },
     Hook {
         program: "hoop_go_return",
         place: Place::Libraries,
-        duty: Duty::Observes,
+        duty: Duty::Captures,
         need: Need::Optional,
         costs: "TLS plaintext of Go programs is not read",
     },
     Hook {
         program: "hoop_tls_send",
         place: Place::TrustedTracepoint("sock_send_length"),
-        duty: Duty::Observes,
+        duty: Duty::Captures,
         need: Need::Optional,
         costs: "TLS plaintext is not joined to a connection",
     },
     Hook {
         program: "hoop_tls_receive",
         place: Place::TrustedTracepoint("sock_recv_length"),
-        duty: Duty::Observes,
+        duty: Duty::Captures,
         need: Need::Optional,
         costs: "TLS plaintext is not joined to a connection until the process sends",
     },
@@ -332,6 +335,16 @@ impl Hook {
         shown(self.program)
     }
 
+    /// What it is attached to, for people.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let place = self.place.describe();
+        match self.duty {
+            Duty::Captures => format!("{place}, while a policy captures"),
+            Duty::Judges | Duty::Observes => place,
+        }
+    }
+
     /// Whether it is attached to every tagged cgroup.
     #[must_use]
     pub fn is_of_workloads(&self) -> bool {
@@ -342,7 +355,7 @@ impl Hook {
 impl Place {
     /// Where that is, for people.
     #[must_use]
-    pub fn describe(self) -> String {
+    fn describe(self) -> String {
         match self {
             Self::Workloads => "every tagged cgroup".to_owned(),
             Self::Tracepoint(name) => format!("tracepoint {name}"),

@@ -24,14 +24,14 @@ use thiserror::Error;
 use zerocopy::IntoBytes;
 
 use super::{
-    attach::{FreshLink, broken_at, load_programs},
+    attach::{Capturing, FreshLink, broken_at, load_programs},
     btf::BtfError,
     hooks::{HOOKS, Hooks},
     kfunc,
     mapped::MatcherMap,
     pins::{PinError, Pins},
     state::StateMap,
-    sys,
+    sys, tracefs,
 };
 
 /// The object that `cargo xtask build-ebpf` made.
@@ -126,6 +126,10 @@ pub struct Kernel {
     pub(super) generation: u64,
     /// Links of the node's programs until [`Kernel::take_over_node`] pins them.
     pub(super) fresh: Vec<FreshLink>,
+    /// See [`Kernel::set_capturing`].
+    pub(super) capturing: Vec<Capturing>,
+    /// Numbers of the tracepoints at system calls where programs that capture are attached.
+    pub(super) syscalls: std::collections::HashMap<&'static str, u64>,
     hooks: Hooks,
     /// See `STATE` in the kernel programs' `maps.rs`.
     pub state: StateMap,
@@ -269,6 +273,8 @@ impl Kernel {
             pins,
             generation,
             fresh,
+            capturing: Vec::new(),
+            syscalls: tracefs::syscalls(),
             hooks,
         };
         let mut kernel = kernel;

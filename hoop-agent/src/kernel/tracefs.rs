@@ -1,11 +1,13 @@
-//! The file system of tracepoints, where aya reads their numbers.
+//! The file system of tracepoints, which names their numbers.
 
-use std::path::Path;
+use std::{collections::HashMap, fs, path::Path};
 
 use nix::{
     mount::{MntFlags, MsFlags, mount, umount2},
     sys::statfs::{FsType, statfs},
 };
+
+use super::hooks::{Duty, HOOKS, Place};
 
 /// Where distributions mount it.
 const TRACEFS: &str = "/sys/kernel/tracing";
@@ -33,6 +35,23 @@ impl Tracefs {
         .ok()?;
         Some(Self(()))
     }
+}
+
+/// The numbers of the tracepoints at the entry of system calls where programs are attached later than at
+/// the start, by the call. Without those that this kernel does not have.
+pub(super) fn syscalls() -> HashMap<&'static str, u64> {
+    let _mounted = Tracefs::mount();
+    HOOKS
+        .iter()
+        .filter(|hook| hook.duty == Duty::Captures)
+        .filter_map(|hook| match hook.place {
+            Place::Syscall(name) => {
+                let path = format!("{TRACEFS}/events/syscalls/sys_enter_{name}/id");
+                Some((name, fs::read_to_string(path).ok()?.trim().parse().ok()?))
+            }
+            _ => None,
+        })
+        .collect()
 }
 
 impl Drop for Tracefs {

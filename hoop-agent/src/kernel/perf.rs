@@ -1,4 +1,5 @@
-//! Uprobes: a program at an offset of a file, for every process that maps it.
+//! Programs at performance events: uprobes (an offset of a file, for every process that maps it), and
+//! tracepoints by their number.
 
 use std::{
     ffi::CString,
@@ -10,7 +11,7 @@ use std::{
     path::Path,
 };
 
-use aya_obj::generated::perf_event_attr;
+use aya_obj::generated::{perf_event_attr, perf_type_id::PERF_TYPE_TRACEPOINT};
 
 use super::sys;
 
@@ -36,9 +37,9 @@ pub enum At {
     Return,
 }
 
-/// An attached probe, until it is dropped.
+/// A program at an event, until this is dropped.
 #[derive(Debug)]
-pub struct Probe {
+pub struct Event {
     // Declared first, so that it is closed first.
     _link: OwnedFd,
     _event: OwnedFd,
@@ -75,7 +76,7 @@ impl Uprobes {
         offset: u64,
         at: At,
         cookie: u64,
-    ) -> io::Result<Probe> {
+    ) -> io::Result<Event> {
         let file = CString::new(file.as_os_str().as_bytes())?;
         // SAFETY: the struct is made of integers, and unions of them.
         let mut attr: perf_event_attr = unsafe { std::mem::zeroed() };
@@ -86,15 +87,33 @@ impl Uprobes {
         }
         attr.__bindgen_anon_3.config1 = file.as_ptr() as u64;
         attr.__bindgen_anon_4.config2 = offset;
-        let event = open_event(&attr)?;
-        // SAFETY: `open_event` made it for us.
-        let event = unsafe { OwnedFd::from_raw_fd(event) };
-        let link = sys::link_event(program, event.as_raw_fd(), cookie)?;
-        Ok(Probe {
-            _link: link,
-            _event: event,
-        })
+        attach(program, &attr, cookie)
     }
+}
+
+/// Attaches `program` to the tracepoint with this number.
+///
+/// # Errors
+///
+/// When the kernel refuses.
+pub(super) fn attach_tracepoint(program: BorrowedFd<'_>, id: u64) -> io::Result<Event> {
+    // SAFETY: the struct is made of integers, and unions of them.
+    let mut attr: perf_event_attr = unsafe { std::mem::zeroed() };
+    attr.size = size_of::<perf_event_attr>() as u32;
+    attr.type_ = PERF_TYPE_TRACEPOINT as u32;
+    attr.config = id;
+    attach(program, &attr, 0)
+}
+
+fn attach(program: BorrowedFd<'_>, attr: &perf_event_attr, cookie: u64) -> io::Result<Event> {
+    let event = open_event(attr)?;
+    // SAFETY: `open_event` made it for us.
+    let event = unsafe { OwnedFd::from_raw_fd(event) };
+    let link = sys::link_event(program, event.as_raw_fd(), cookie)?;
+    Ok(Event {
+        _link: link,
+        _event: event,
+    })
 }
 
 /// Every process, whatever CPU it runs on: a program is not bound to the event's CPU.
