@@ -53,7 +53,7 @@ impl Body {
             .filter_map(|value| str::from_utf8(value).ok());
         let content = content.flat_map(|value| value.split(',').map(str::trim));
         let codings = content.chain(codings.iter().map(String::as_str));
-        let (coding, cut) = match Chain::new(codings, &out.limits, &out.memory) {
+        let (coding, cut) = match Chain::new(codings, out.limits, out.memory) {
             Ok(None) => (Coding::Plain, None),
             Ok(Some(chain)) => (
                 Coding::Coded {
@@ -107,7 +107,7 @@ impl Body {
 
     /// Says that so many bytes on the wire were lost; `None`: nobody knows how many.
     pub fn lose(&mut self, bytes: Option<u64>, out: &mut Out<'_>) {
-        self.lost += bytes.unwrap_or_default();
+        self.lost = self.lost.saturating_add(bytes.unwrap_or_default());
         self.cut.get_or_insert(Reason::Lost);
         if let Coding::Coded { position, .. } = self.coding {
             out.read(self.direction, position);
@@ -211,10 +211,11 @@ fn tell(
         Kind::Request => Event::RequestBody { stream, bytes },
         Kind::Response => Event::ResponseBody { stream, bytes },
     });
-    let limit = out.limits.sse_event;
     if let Some(sse) = sse {
+        let limit = sse.grant(bytes.len(), out.limits.sse_event, out.memory);
         sse.push(bytes, limit, &mut |event| {
             out.emit(Event::Sse { stream, event });
         });
+        sse.settle();
     }
 }

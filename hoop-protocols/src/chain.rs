@@ -23,8 +23,8 @@ pub(crate) struct ChainScan {
 pub(crate) enum Look {
     /// Too few to tell.
     More,
-    /// No frame.
-    No,
+    /// No frame, and none at so many bytes from here on, at least 1.
+    No { bytes: usize },
     /// Something that looks like a frame of this length, header included.
     Frame {
         weight: u32,
@@ -49,7 +49,17 @@ impl ChainScan {
         while let Some(rest) = input.get(self.from - self.base..) {
             let (weight, header, length) = match look(rest) {
                 Look::More => break,
-                Look::No => (0, 0, 0),
+                Look::No { bytes } => {
+                    let next = self
+                        .pending
+                        .first_key_value()
+                        .map_or(usize::MAX, |(next, _)| *next);
+                    if next > self.from {
+                        self.from += bytes.min(next - self.from);
+                        continue;
+                    }
+                    (0, 0, 0)
+                }
                 Look::Frame {
                     weight,
                     header,

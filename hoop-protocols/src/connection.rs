@@ -46,27 +46,34 @@ pub(crate) struct Advance {
     pub next: Option<Next>,
 }
 
+/// What was passed over in search of something to read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Passed {
+    pub skipped: u64,
+    pub reason: Reason,
+}
+
 /// A change of protocol.
 #[derive(Debug)]
 pub(crate) enum Next {
     /// `searching`: directions that are not at a boundary, with how many bytes were passed over.
     Http1 {
         role: Role,
-        searching: Both<Option<u64>>,
+        searching: Both<Option<Passed>>,
     },
     /// With the client's direction, as far as it is known.
     Http2 {
         client: Option<Direction>,
-        searching: Both<Option<u64>>,
+        searching: Both<Option<Passed>>,
     },
     WebSocket {
         stream: u64,
         client: Direction,
         extension: Extension,
-        searching: Both<Option<u64>>,
+        searching: Both<Option<Passed>>,
     },
     /// After CONNECT or an upgrade to something else: anything.
-    Tunnel { searching: Both<Option<u64>> },
+    Tunnel { searching: Both<Option<Passed>> },
 }
 
 /// One direction.
@@ -138,17 +145,17 @@ impl Connection {
         sink: &mut dyn FnMut(Event<'_>),
     ) {
         self.tallies.get_mut(direction).pushed += bytes.len() as u64;
-        let flow = self.flows.get_mut(direction);
-        let expected = match flow.expected {
+        let expected = match self.flows.get(direction).expected {
             Some(expected) => expected,
             None => {
-                if let Speaks::Unknown(detect) = &mut self.speaks {
-                    detect.starts(direction, offset > 0);
+                if offset > 0 {
+                    // It joins late, as behind a gap.
+                    self.miss(direction, offset, sink);
                 }
                 offset
             }
         };
-        flow.expected = Some(expected);
+        self.flows.get_mut(direction).expected = Some(expected);
         if offset > expected {
             self.gap_dyn(direction, offset - expected, sink);
         }
@@ -172,8 +179,14 @@ impl Connection {
         let flow = self.flows.get_mut(direction);
         flow.expected = Some(flow.expected.unwrap_or_default().saturating_add(length));
         self.drop_held(direction, sink);
+        self.out(sink)
+            .unreadable(direction, None, length, Reason::Lost);
+        self.miss(direction, length, sink);
+    }
+
+    /// Tells the parser that bytes are missing.
+    fn miss(&mut self, direction: Direction, length: u64, sink: &mut dyn FnMut(Event<'_>)) {
         let (mut out, speaks) = self.split(sink);
-        out.unreadable(direction, None, length, Reason::Lost);
         match speaks {
             Speaks::Unknown(it) => it.gap(direction),
             Speaks::Http1(it) => it.gap(direction, length, &mut out),
@@ -324,7 +337,7 @@ impl Connection {
     }
 
     fn split<'s>(&'s mut self, sink: &'s mut dyn FnMut(Event<'_>)) -> (Out<'s>, &'s mut Speaks) {
-        let out = Out::new(self.limits, self.memory.clone(), &mut self.tallies, sink);
+        let out = Out::new(&self.limits, &self.memory, &mut self.tallies, sink);
         (out, &mut self.speaks)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::body::Kind;
 use crate::chain::{self, ChainScan, Look};
-use crate::connection::{Advance, Next};
+use crate::connection::{Advance, Next, Passed};
 use crate::http1::{self, Found, Scan};
 use crate::http2::{self, PREFACE};
 use crate::out::{Both, Out};
@@ -33,6 +33,9 @@ struct Side {
     skipped: u64,
 }
 
+/// Empty lines before a first request.
+const MOST_BLANK: usize = 64;
+
 /// What the first bytes are.
 enum First {
     More,
@@ -49,9 +52,9 @@ enum First {
 impl Detect {
     /// For what is within a connection. `searching` directions are not at a boundary, and passed over
     /// so many bytes.
-    pub fn new(searching: &Both<Option<u64>>) -> Self {
+    pub fn new(searching: &Both<Option<Passed>>) -> Self {
         let sides = Both::new(|direction| match *searching.get(direction) {
-            Some(skipped) => Side {
+            Some(Passed { skipped, .. }) => Side {
                 start: Start::Missed,
                 unknown: true,
                 skipped,
@@ -60,16 +63,6 @@ impl Detect {
             None => Side::default(),
         });
         Self { sides }
-    }
-
-    /// Says whether the first byte of a direction is from the middle of the connection.
-    pub fn starts(&mut self, direction: Direction, missed: bool) {
-        let start = if missed {
-            Start::Missed
-        } else {
-            Start::Captured
-        };
-        self.sides.get_mut(direction).start = start;
     }
 
     pub fn advance(&mut self, direction: Direction, input: &[u8], out: &mut Out<'_>) -> Advance {
@@ -93,14 +86,10 @@ impl Detect {
                 }
             }
         }
-        if side.start == Start::Captured {
-            side.skipped += input.len() as u64;
-            out.unreadable(direction, None, input.len() as u64, Reason::UnknownProtocol);
-            return Advance::stop(input.len());
-        }
         self.search(direction, input, out)
     }
 
+    /// Takes note that bytes are missing; what was pending before them is gone.
     pub fn gap(&mut self, direction: Direction) {
         let side = self.sides.get_mut(direction);
         *side = Side {
@@ -129,7 +118,7 @@ impl Detect {
         match side.unknown {
             true => {
                 side.skipped += bytes;
-                Reason::NotFromStart
+                side.start.reason()
             }
             false => Reason::Fragment,
         }
@@ -167,7 +156,7 @@ impl Detect {
             });
         }
         side.skipped += passed as u64;
-        out.unreadable(direction, None, passed as u64, Reason::NotFromStart);
+        out.unreadable(direction, None, passed as u64, side.start.reason());
         let Some((boundary, kind)) = found else {
             side.head.consumed(passed);
             side.frame.consumed(passed);
@@ -209,15 +198,41 @@ impl Detect {
     }
 
     /// The other direction is at a boundary, unless it was unknown.
-    fn searching(&self, found: Direction) -> Both<Option<u64>> {
+    fn searching(&self, found: Direction) -> Both<Option<Passed>> {
         Both::new(|direction| {
             let side = self.sides.get(direction);
-            (direction != found && side.unknown).then_some(side.skipped)
+            let passed = Passed {
+                skipped: side.skipped,
+                reason: side.start.reason(),
+            };
+            (direction != found && side.unknown).then_some(passed)
         })
     }
 }
 
+impl Start {
+    /// Why what is in no protocol can not be read.
+    fn reason(self) -> Reason {
+        match self {
+            Self::Captured => Reason::UnknownProtocol,
+            Self::Missed => Reason::NotFromStart,
+        }
+    }
+}
+
 fn first(input: &[u8], start: Start, largest: usize) -> First {
+    // Servers pass over empty lines before a request: RFC 9112 section 2.2.
+    let blank = input
+        .iter()
+        .take_while(|byte| matches!(byte, b'\r' | b'\n'))
+        .count();
+    if blank > 0 {
+        return match http1::begins_exact_request(&input[blank..]) {
+            Some(true) => First::Http1(Kind::Request),
+            None if blank <= MOST_BLANK => First::More,
+            _ => First::Unknown,
+        };
+    }
     let common = input.len().min(PREFACE.len());
     if input[..common] == PREFACE[..common] {
         return if common < PREFACE.len() {
@@ -245,7 +260,7 @@ fn first(input: &[u8], start: Start, largest: usize) -> First {
         Start::Missed => match http2::look(input, largest) {
             Look::More => First::More,
             Look::Frame { .. } => First::Perhaps,
-            Look::No => First::Unknown,
+            Look::No { .. } => First::Unknown,
         },
     }
 }

@@ -269,6 +269,20 @@ mod tests {
         prop_oneof![10 => said, 1 => lost].prop_map(Shown)
     }
 
+    /// A search for heads that turns into one for frames, which gets what the first one held back.
+    #[test]
+    fn one_search_follows_another() {
+        let acts: [&[u8]; 4] = [
+            b"\x00\xc9HTTP/1.1 100 Continue\r\n\r\n",
+            b"\x01 \x00\x00\x00\x04\x00\x00\x00\x00\x00GET / HTTP/1.1\r\n\x00ost: a\r\n\r\n",
+            b"\x02\xa0\x00TTP/1.1 101 S\r\nUpgrade: websocket\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n",
+            b"\x01\x01HTTP/1.1 101 S\r\nUpgrade: h2c\r\n\r\n",
+        ];
+        for cut in 0..60 {
+            fuzz(&[&[0, 0, cut, cut][..], &acts.concat()].concat());
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig {
             failure_persistence: None,

@@ -18,8 +18,9 @@ pub struct Limits {
     pub ratio: u64,
     /// Content codings in a row on one body. 4.
     pub codings: usize,
-    /// The windows of all decoders of a connection at a time. 32 MiB: an 8 MiB window, the most
-    /// that RFC 9659 lets zstd take, four times.
+    /// The windows of all decoders of a connection at a time, and server-sent events of more than
+    /// 16 KiB that are under way. 32 MiB: an 8 MiB window, the most that RFC 9659 lets zstd take,
+    /// four times.
     pub decoder_memory: usize,
     /// HTTP/2 streams followed at a time; past that the oldest is dropped. 1024.
     pub streams: usize,

@@ -240,7 +240,8 @@ pub enum Event<'a> {
         role: Option<Role>,
     },
     /// This direction is in no protocol that is known here. Said once; every byte that follows is in
-    /// an [`Unreadable`](Event::Unreadable).
+    /// an [`Unreadable`](Event::Unreadable), up to a place where one is found after all, by this or by
+    /// the other direction.
     Unknown {
         /// Which direction.
         direction: Direction,

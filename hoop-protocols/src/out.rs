@@ -7,8 +7,8 @@ use crate::{Direction, Event, Limits, Reason, Tally};
 
 /// What every parser writes to.
 pub(crate) struct Out<'s> {
-    pub limits: Limits,
-    pub memory: Memory,
+    pub limits: &'s Limits,
+    pub memory: &'s Memory,
     sink: &'s mut dyn FnMut(Event<'_>),
     tallies: &'s mut Both<Tally>,
 }
@@ -33,8 +33,8 @@ pub(crate) struct Reservation {
 
 impl<'s> Out<'s> {
     pub fn new(
-        limits: Limits,
-        memory: Memory,
+        limits: &'s Limits,
+        memory: &'s Memory,
         tallies: &'s mut Both<Tally>,
         sink: &'s mut dyn FnMut(Event<'_>),
     ) -> Self {
@@ -68,7 +68,7 @@ impl<'s> Out<'s> {
         }
         let tally = self.tallies.get_mut(direction);
         match reason {
-            Reason::Lost => tally.lost += bytes,
+            Reason::Lost => tally.lost = tally.lost.saturating_add(bytes),
             _ => tally.unreadable += bytes,
         }
         self.emit(Event::Unreadable {

@@ -3,6 +3,7 @@
 use memchr::memchr2;
 
 use crate::ServerSentEvent;
+use crate::out::{Memory, Reservation};
 
 /// The state of one event stream.
 #[derive(Debug, Default)]
@@ -20,10 +21,11 @@ pub(crate) struct Sse {
     cut: bool,
     /// The last line ended with CR: an LF that follows belongs to it.
     after_cr: bool,
-    /// Bytes of a byte order mark that were seen at the start.
     mark: Mark,
+    granted: Option<Reservation>,
 }
 
+/// Whether a byte order mark may come.
 #[derive(Debug, Default)]
 enum Mark {
     #[default]
@@ -31,9 +33,36 @@ enum Mark {
     Passed,
 }
 
+/// What a stream may keep without asking.
+const FREE: usize = 16 << 10;
+
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 impl Sse {
+    /// How much may be kept of an event while so many bytes are taken: `limit`, as long as memory is
+    /// left for that, which all streams of a connection share.
+    pub fn grant(&mut self, incoming: usize, limit: usize, memory: &Memory) -> usize {
+        if limit <= FREE || self.held().saturating_add(incoming) <= FREE {
+            return limit;
+        }
+        if self.granted.is_none() {
+            // A line and an event.
+            self.granted = memory.reserve(limit.saturating_mul(2)).ok();
+        }
+        if self.granted.is_some() { limit } else { FREE }
+    }
+
+    /// Gives back what is not needed between pieces of the stream.
+    pub fn settle(&mut self) {
+        if self.held() <= FREE {
+            self.granted = None;
+        }
+    }
+
+    fn held(&self) -> usize {
+        self.line.len() + self.event.len() + self.data.len() + self.id.len()
+    }
+
     /// Takes more of the stream. `limit` bounds what is kept of a line and of an event.
     pub fn push(
         &mut self,
@@ -61,7 +90,7 @@ impl Sse {
                 self.line(&line, limit, emit);
                 self.line = line;
                 self.line.clear();
-                self.line.shrink_to(4096);
+                self.line.shrink_to(FREE);
             }
             bytes = &bytes[end + 1..];
         }
@@ -147,7 +176,7 @@ impl Sse {
         }
         self.event.clear();
         self.data.clear();
-        self.data.shrink_to(64 << 10);
+        self.data.shrink_to(FREE);
     }
 }
 

@@ -422,8 +422,8 @@ fn says_once_that_a_protocol_is_unknown() {
         told(&acts),
         [
             "unknown Sent Json",
-            "unreadable Sent UnknownProtocol: 21",
             "unknown Received Tls",
+            "unreadable Sent UnknownProtocol: 21",
             "unreadable Received UnknownProtocol: 7",
         ]
     );
@@ -448,4 +448,40 @@ fn heads_end_at_the_limit() {
             "Resynchronized { direction: Sent, found: Some(Head), skipped: 123 }",
         ]
     );
+}
+
+#[test]
+fn puts_chunks_in_order_by_their_offsets() {
+    let mut log = common::Log::default();
+    let mut connection = hoop_protocols::Connection::new(Limits::default());
+    let mut push = |offset, text: &str| {
+        connection.push(Sent, offset, text.as_bytes(), &mut |event| log.take(&event));
+    };
+    push(0, "PUT / HTTP/1.1\r\nContent-Length: 10\r\n\r\n012");
+    // Twice, overlapping, and behind a gap of two bytes.
+    push(0, "PUT /");
+    push(38, "01234");
+    push(45, "789");
+    push(50, "GET /next HTTP/1.1\r\nHost: a\r\n\r\n");
+    connection.end(&mut |event| log.take(&event));
+    log.flush();
+    assert_eq!(
+        log.lines[2..7],
+        [
+            "request body 0: 012",
+            "unreadable Sent Duplicate: 8",
+            "request body 0: 34",
+            "unreadable Sent Lost: 2",
+            "request body 0: 789",
+        ]
+    );
+    assert_eq!(log.lines[7], "request end 0 Complete 8 lost 2 cut Lost");
+    assert_eq!(log.lines[8], "unreadable Sent Lost: 2");
+    assert!(
+        log.lines
+            .contains(&"request 1 Sent Http11 GET||a|/next [(\"Host\", \"a\")]".into())
+    );
+    let tally = connection.tally(Sent);
+    assert_eq!((tally.pushed, tally.lost), (85, 4));
+    assert_eq!(tally.pushed, tally.read + tally.unreadable);
 }

@@ -76,7 +76,11 @@ impl Chain {
     /// Decodes bytes, which must not reach over a multiple of [`BLOCK`].
     pub fn decode(&mut self, bytes: &[u8], take: &mut Take<'_>) -> Result<(), Reason> {
         self.taken += bytes.len() as u64;
-        let earned = FREE + self.limits.ratio * self.taken.next_multiple_of(BLOCK as u64);
+        let earned = self
+            .taken
+            .next_multiple_of(BLOCK as u64)
+            .saturating_mul(self.limits.ratio);
+        let earned = earned.saturating_add(FREE);
         let allowed = match earned < self.limits.body {
             true => (earned, Reason::Bomb),
             false => (self.limits.body, Reason::TooLong),

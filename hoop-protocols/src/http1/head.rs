@@ -28,8 +28,9 @@ pub(super) struct Asked {
     pub upgrade: bool,
 }
 
-/// Longer targets than this are answered with 414 nearly everywhere.
-const LONGEST_TARGET: usize = 32 << 10;
+/// The longest target by which a connection is known. Many servers answer 414 to longer ones; after one
+/// that is longer, heads are searched for.
+const LONGEST_TARGET: usize = 8 << 10;
 
 /// Where the blank line ends that ends a head. `scanned` is how far earlier calls looked.
 pub(super) fn end(input: &[u8], scanned: &mut usize) -> Option<usize> {
@@ -71,12 +72,6 @@ pub(crate) fn begins_exact_request(input: &[u8]) -> Option<bool> {
         return Some(false);
     }
     let method = input.iter().position(|byte| *byte == b' ')?;
-    if !input[..method]
-        .iter()
-        .all(|byte| byte.is_ascii_uppercase() || *byte == b'-')
-    {
-        return Some(false);
-    }
     let target = &input[method + 1..];
     let Some(end) = target.iter().position(|byte| *byte <= b' ') else {
         return (target.len() > LONGEST_TARGET).then_some(false);

@@ -3,6 +3,7 @@
 mod chunked;
 mod head;
 mod search;
+mod upgrade;
 
 use std::collections::VecDeque;
 
@@ -11,10 +12,9 @@ use self::head::{Asked, Framing};
 pub(crate) use self::head::{begins_exact_request, begins_response};
 pub(crate) use self::search::{Found, Scan};
 use crate::body::{Body, Kind};
-use crate::connection::{Advance, Next};
+use crate::connection::{Advance, Next, Passed};
 use crate::out::{Both, Out};
-use crate::websocket::Extension;
-use crate::{Boundary, Direction, EndReason, Event, Headers, Reason, ResponseHead};
+use crate::{Boundary, Direction, EndReason, Event, Headers, Reason};
 
 /// Both directions of an HTTP/1 connection.
 #[derive(Debug)]
@@ -53,11 +53,11 @@ enum Left {
 
 impl Http1 {
     /// `searching` directions are not at a boundary between messages, and passed over so many bytes.
-    pub fn new(searching: &Both<Option<u64>>) -> Self {
+    pub fn new(searching: &Both<Option<Passed>>) -> Self {
         let sides = Both::new(|direction| match *searching.get(direction) {
-            Some(skipped) => Side::Search {
+            Some(Passed { skipped, reason }) => Side::Search {
                 scan: Scan::default(),
-                reason: Reason::NotFromStart,
+                reason,
                 skipped,
             },
             None => Side::Head { scanned: 0 },
@@ -318,54 +318,6 @@ impl Http1 {
             wake,
             ..Advance::used(0)
         })
-    }
-
-    /// After the answer that was waited for: no upgrade.
-    fn release(&mut self, direction: Direction) -> bool {
-        let side = self.sides.get_mut(direction);
-        let waits = matches!(side, Side::Await);
-        if waits {
-            *side = Side::Head { scanned: 0 };
-        }
-        waits
-    }
-
-    /// After 101: what is spoken from here on.
-    fn upgrade(&mut self, stream: u64, head: &ResponseHead, out: &mut Out<'_>) -> Option<Next> {
-        let client = self.requests?;
-        let searching = self.leave(client, out);
-        let to = head.headers.get("upgrade").unwrap_or_default();
-        Some(if to.eq_ignore_ascii_case(b"websocket") {
-            let elements = head::names(&head.headers, "sec-websocket-extensions");
-            let extension = Extension::agreed(elements);
-            Next::WebSocket {
-                stream,
-                client,
-                extension,
-                searching,
-            }
-        } else if to.eq_ignore_ascii_case(b"h2c") {
-            Next::Http2 {
-                client: Some(client),
-                searching,
-            }
-        } else {
-            Next::Tunnel { searching }
-        })
-    }
-
-    /// Ends HTTP/1 for the requests. Gives whether what follows is at a boundary.
-    fn leave(&mut self, requests: Direction, out: &mut Out<'_>) -> Both<Option<u64>> {
-        let side = self.sides.get_mut(requests);
-        let passed = match std::mem::replace(side, Side::Head { scanned: 0 }) {
-            Side::Search { skipped, .. } => Some(skipped),
-            Side::Body { body, .. } => {
-                body.end(EndReason::Malformed, out);
-                None
-            }
-            Side::Head { .. } | Side::Await => None,
-        };
-        Both::new(|direction| passed.filter(|_| direction == requests))
     }
 
     fn begin(

@@ -14,6 +14,8 @@ use crate::body::Kind;
 pub(crate) struct Scan {
     /// Everything before was looked at.
     from: usize,
+    /// Where the last candidate began: nothing that is found later begins before it.
+    floor: usize,
     candidate: Option<Candidate>,
 }
 
@@ -36,6 +38,8 @@ struct Candidate {
     kind: Kind,
     /// Where the line begins that is checked next.
     line: usize,
+    /// How much of that line was looked at for its end.
+    scanned: usize,
     telling: bool,
 }
 
@@ -77,7 +81,8 @@ impl Scan {
                 if self.next(input, kind) {
                     continue;
                 }
-                return Found::NotBefore(self.from.saturating_sub(LONGEST_LINE + 1));
+                let keep = self.from.saturating_sub(LONGEST_LINE + 1);
+                return Found::NotBefore(keep.max(self.floor));
             };
             let start = candidate.start;
             match candidate.check(input, limit) {
@@ -101,6 +106,7 @@ impl Scan {
     /// Says that so many bytes, none of which can begin a head, are not in the input any more.
     pub fn consumed(&mut self, bytes: usize) {
         self.from -= bytes.min(self.from);
+        self.floor -= bytes.min(self.floor);
         if let Some(candidate) = &mut self.candidate {
             candidate.start -= bytes;
             candidate.line -= bytes;
@@ -135,10 +141,12 @@ impl Scan {
             let wanted = candidate.filter(|(_, kind)| wanted.is_none_or(|it| it == *kind));
             if let Some((start, kind)) = wanted {
                 let line = mark + line + 1;
+                self.floor = start;
                 self.candidate = Some(Candidate {
                     start,
                     kind,
                     line,
+                    scanned: 0,
                     telling: false,
                 });
                 return true;
@@ -164,7 +172,9 @@ impl Candidate {
             let Some(line) = input.get(self.line..room) else {
                 return Checked::Bad;
             };
-            let Some(end) = memchr(b'\n', line) else {
+            let scanned = self.scanned.min(line.len());
+            let Some(end) = memchr(b'\n', &line[scanned..]).map(|end| scanned + end) else {
+                self.scanned = line.len();
                 return if room < input.len() {
                     Checked::Bad
                 } else {
@@ -197,6 +207,7 @@ impl Candidate {
             };
             self.telling |= telling.iter().any(|it| it.eq_ignore_ascii_case(name));
             self.line = after;
+            self.scanned = 0;
         }
     }
 }

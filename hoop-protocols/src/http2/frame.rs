@@ -1,5 +1,7 @@
 //! Frames of HTTP/2, RFC 9113 sections 4 and 6.
 
+use memchr::{memchr, memchr2};
+
 use crate::chain::Look;
 
 /// What every client sends first, RFC 9113 section 3.4.
@@ -152,10 +154,22 @@ pub(crate) const ENOUGH: u32 = 3;
 /// What bytes in the middle of a stream look like. Frames with a payload of more than `largest` are not
 /// looked for.
 pub(crate) fn look(input: &[u8], largest: usize) -> Look {
+    // The first byte of the length. Text has none like it, and is passed over fast.
+    let possible = |byte: &u8| usize::from(*byte) <= largest >> 16;
+    if input.first().is_some_and(|first| !possible(first)) {
+        let bytes = match largest >> 16 {
+            0 => memchr(0, input),
+            1 => memchr2(0, 1, input),
+            _ => input.iter().position(possible),
+        };
+        return Look::No {
+            bytes: bytes.unwrap_or(input.len()),
+        };
+    }
     match Frame::parse(input) {
         None => Look::More,
         Some(frame) => match frame.weight(largest) {
-            0 => Look::No,
+            0 => Look::No { bytes: 1 },
             weight => Look::Frame {
                 weight,
                 header: HEADER,

@@ -7,7 +7,7 @@ pub(crate) use self::frame::{ENOUGH, PREFACE, begins_with_settings, look};
 use self::frame::{Frame, HEADER, flag, kind};
 use self::stream::{Block, Streams};
 use crate::chain::{ChainScan, Found};
-use crate::connection::Advance;
+use crate::connection::{Advance, Passed};
 use crate::hpack::Decoder;
 use crate::out::{Both, Out};
 use crate::{Boundary, Direction, Event, Limits, Reason};
@@ -68,17 +68,21 @@ enum What {
 impl Http2 {
     /// `client` is who sends the preface, if that is what comes next. `searching` directions are not
     /// at a boundary between frames, and passed over so many bytes.
-    pub fn new(client: Option<Direction>, searching: &Both<Option<u64>>, limits: &Limits) -> Self {
+    pub fn new(
+        client: Option<Direction>,
+        searching: &Both<Option<Passed>>,
+        limits: &Limits,
+    ) -> Self {
         let sides = Both::new(|direction| {
             let mut hpack = Decoder::new(limits.hpack_table);
             let searches = *searching.get(direction);
             if client.is_none() || searches.is_some() {
                 hpack.lose();
             }
-            let state = if let Some(skipped) = searches {
+            let state = if let Some(Passed { skipped, reason }) = searches {
                 State::Search {
                     scan: ChainScan::default(),
-                    reason: Reason::NotFromStart,
+                    reason,
                     skipped,
                 }
             } else if client == Some(direction) {

@@ -183,7 +183,7 @@ impl Assembly {
         let limit = out.limits.websocket_message;
         if message.packed.is_some() {
             if self.inflate.is_none() {
-                self.inflate = Inflate::raw(&out.memory).ok();
+                self.inflate = Inflate::raw(out.memory).ok();
             }
             return message.unpack(bytes, self.inflate.as_mut(), limit);
         }

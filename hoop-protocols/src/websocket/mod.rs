@@ -6,7 +6,7 @@ mod message;
 use self::frame::Frame;
 use self::message::Assembly;
 use crate::chain::{ChainScan, Found, Look};
-use crate::connection::Advance;
+use crate::connection::{Advance, Passed};
 use crate::out::{Both, Out};
 use crate::{Boundary, Direction, Event, Reason};
 
@@ -81,7 +81,7 @@ impl WebSocket {
         stream: u64,
         client: Direction,
         extension: Extension,
-        searching: &Both<Option<u64>>,
+        searching: &Both<Option<Passed>>,
     ) -> Self {
         let sides = Both::new(|direction| {
             let is_client = direction == client;
@@ -90,9 +90,9 @@ impl WebSocket {
                 false => !extension.server_no_context_takeover,
             };
             let state = match *searching.get(direction) {
-                Some(skipped) => State::Search {
+                Some(Passed { skipped, reason }) => State::Search {
                     scan: ChainScan::default(),
-                    reason: Reason::NotFromStart,
+                    reason,
                     skipped,
                 },
                 None => State::Frame,
@@ -250,7 +250,7 @@ impl Side {
                 header: frame.header,
                 length: frame.header + frame.length as usize,
             },
-            _ => Look::No,
+            _ => Look::No { bytes: 1 },
         });
         let (Found::At { start: passed, .. } | Found::NotBefore(passed)) = found;
         scan.consumed(passed);
