@@ -224,6 +224,7 @@ fn dispatch(cli: Cli) -> Result<u8> {
             print::show(&status, output.output, print::status)
         }
         Command::Policy(command) => run_policy(command, &socket),
+        Command::Mask(arguments) => mask::run(&arguments),
         Command::Workload(command) => run_workload(command, &socket),
         Command::Events {
             follow,
