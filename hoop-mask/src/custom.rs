@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use aho_corasick::AhoCorasick;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use regex_automata::meta::Regex;
 use regex_automata::util::syntax;
@@ -41,6 +42,14 @@ pub enum Problem {
 #[derive(Default)]
 pub(crate) struct Custom {
     rules: Vec<Compiled>,
+    keywords: Option<Keywords>,
+}
+
+/// The keywords of all rules: a rule file has hundreds, of which few are in a text.
+struct Keywords {
+    automaton: AhoCorasick,
+    /// By pattern of the automaton, the place of its rule.
+    rules: Vec<usize>,
 }
 
 struct Compiled {
@@ -64,6 +73,7 @@ impl Custom {
         };
         Ok(Self {
             rules: rules.iter().map(compile).collect::<Result<_, _>>()?,
+            keywords: Keywords::new(rules),
         })
     }
 
@@ -99,7 +109,16 @@ impl Custom {
         owned: Range<usize>,
         found: &mut Vec<Found>,
     ) {
-        for (i, rule) in self.rules.iter().enumerate() {
+        let mut wanted: Vec<_> = self
+            .rules
+            .iter()
+            .map(|rule| rule.keywords.is_none())
+            .collect();
+        match &self.keywords {
+            Some(keywords) => keywords.mark(&text[owned.start.saturating_sub(NEAR)..], &mut wanted),
+            None => wanted.fill(true),
+        }
+        for (i, rule) in self.rules.iter().enumerate().filter(|&(i, _)| wanted[i]) {
             let mut at = owned.start;
             while let Some(region) = rule.region(text, at, owned.end) {
                 rule.matches(text, region, |secret| {
@@ -114,6 +133,32 @@ impl Custom {
                 });
                 at = region.end;
             }
+        }
+    }
+}
+
+impl Keywords {
+    /// None if they are more than an automaton can hold: then each rule looks for itself.
+    fn new(rules: &[Rule]) -> Option<Self> {
+        let by_rule = rules.iter().enumerate();
+        let (places, keywords): (Vec<_>, Vec<_>) = by_rule
+            .flat_map(|(i, rule)| rule.keywords.iter().map(move |keyword| (i, keyword)))
+            .filter(|(_, keyword)| !keyword.is_empty())
+            .unzip();
+        let automaton = AhoCorasick::builder()
+            .ascii_case_insensitive(true)
+            .build(keywords)
+            .ok()?;
+        Some(Self {
+            automaton,
+            rules: places,
+        })
+    }
+
+    /// Sets `wanted` for the rules of which a keyword is in `text`.
+    fn mark(&self, text: &[u8], wanted: &mut [bool]) {
+        for found in self.automaton.find_overlapping_iter(text) {
+            wanted[self.rules[found.pattern().as_usize()]] = true;
         }
     }
 }

@@ -249,8 +249,7 @@ mod tests {
                 .count()
         };
         let mut all = Vec::new();
-        for at in from..to {
-            let byte = text[at];
+        for (at, &byte) in text.iter().enumerate().take(to).skip(from) {
             if run(at, &|byte| byte.is_ascii_digit()) == 1 {
                 all.push((at, Trigger::Digit));
             }

@@ -2,7 +2,7 @@
 
 usage: agent.py MODEL_URL PROMPT
 
-Talks to any endpoint that speaks OpenAI's chat completions with tools. Says what it does on
+Talks to any endpoint that speaks OpenAI's chat completions with tools, over TLS. Says what it does on
 standard output, a JSON object on a line.
 """
 
@@ -79,11 +79,11 @@ def call(function):
 
 def main(url, prompt):
     address = urllib.parse.urlsplit(url)
-    model = http.client.HTTPConnection(address.netloc, timeout=PATIENCE)
+    model = http.client.HTTPSConnection(address.netloc, timeout=PATIENCE)
     messages = [{"role": "user", "content": prompt}]
     say("prompt", text=prompt)
     while True:
-        body = json.dumps({"model": "any", "messages": messages, "tools": TOOLS})
+        body = json.dumps({"model": "demo-1", "messages": messages, "tools": TOOLS})
         model.request("POST", address.path, body, {"Content-Type": "application/json"})
         message = json.load(model.getresponse())["choices"][0]["message"]
         messages.append(message)

@@ -14,7 +14,11 @@ use crate::toolchain::{self, Compiler, Origin, Toolchain};
 use crate::{apt, paths, run};
 
 /// What tests and the demonstration run, and the Debian package that has it.
-const PROGRAMS: [(&str, &str); 2] = [("ip", "iproute2"), ("python3", "python3")];
+const PROGRAMS: [(&str, &str); 3] = [
+    ("ip", "iproute2"),
+    ("openssl", "openssl"),
+    ("python3", "python3"),
+];
 
 /// What only guests need, and the Debian package that has it.
 const QEMU: (&str, &str) = ("qemu-system-x86_64", "qemu-system-x86");

@@ -289,7 +289,7 @@ fn words(text: &[u8], mut take: impl FnMut(u8, u32, u32)) {
 pub(super) fn key_says(text: &[u8], start: usize, subject: u32) -> bool {
     let mut says = 0;
     words(&text[start.saturating_sub(KEY)..start], |_, whole, part| {
-        says |= whole | part
+        says |= whole | part;
     });
     says & subject != 0
 }

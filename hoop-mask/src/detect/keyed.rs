@@ -10,7 +10,7 @@ const TELLING: usize = 24;
 
 /// What a key says of its value.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Kind {
+pub(super) enum Kind {
     Password,
     /// A value of some entropy.
     Secret,
@@ -87,7 +87,7 @@ const fn end_of(a: u8, b: u8, c: u8) -> usize {
     (a as usize & 31) << 10 | (b as usize & 31) << 5 | c as usize & 31
 }
 
-fn kind_of(key: &[u8]) -> Option<Kind> {
+pub(super) fn kind_of(key: &[u8]) -> Option<Kind> {
     let mut letters = [0; TELLING];
     let mut free = TELLING;
     for &byte in key.iter().rev() {
@@ -328,9 +328,18 @@ fn is_password(value: &[u8], sure: bool) -> bool {
     }
     value.len() >= 6
         && !value.iter().any(|byte| matches!(byte, b'(' | b'[' | b'{'))
-        && value
+        && (value
             .iter()
             .any(|&byte| !bytes::is(byte, bytes::ALPHA) && !matches!(byte, b'.' | b'_' | b'-'))
+            || is_mixed_up(value))
+}
+
+/// Whether upper and lower case change more often than they do in the words of a name.
+pub(super) fn is_mixed_up(value: &[u8]) -> bool {
+    let changes = value
+        .windows(2)
+        .filter(|pair| pair[0].is_ascii_uppercase() != pair[1].is_ascii_uppercase());
+    value.len() >= 8 && changes.count() * 3 >= value.len()
 }
 
 /// Whether a value is of one piece, mixed, and not made of words.
@@ -340,7 +349,7 @@ fn is_random(value: &[u8]) -> bool {
         && head
             .iter()
             .all(|&byte| byte.is_ascii_graphic() && !matches!(byte, b'(' | b'{' | b'['))
-        && head.iter().any(u8::is_ascii_digit)
+        && (head.iter().any(u8::is_ascii_digit) || head.len() >= 16 && is_mixed_up(head))
         && head.iter().any(u8::is_ascii_alphabetic)
         && entropy(head) >= if head.len() < 16 { 2.7 } else { 3.0 }
 }

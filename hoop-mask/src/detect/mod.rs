@@ -7,6 +7,7 @@ mod keyed;
 mod network;
 mod number;
 mod pem;
+mod spoken;
 mod token;
 mod url;
 mod vendors;
@@ -118,6 +119,8 @@ pub(crate) struct Scan<'a> {
     pub(crate) at_end: bool,
     pub(crate) found: &'a mut Vec<Found>,
     context: context::Cache,
+    /// The end of the word that [`spoken`] looked at last.
+    word_end: usize,
     ends: Ends,
 }
 
@@ -167,6 +170,7 @@ impl<'a> Scan<'a> {
             at_end,
             found,
             context: context::Cache::default(),
+            word_end: 0,
             ends: Ends::default(),
         }
     }
@@ -185,6 +189,7 @@ impl<'a> Scan<'a> {
             Trigger::At => email::look(self, at),
             Trigger::Token => {
                 token::look(self, at + 1 - prefilter::TOKEN_RUN);
+                spoken::look(self, at);
                 run(self, at);
             }
             Trigger::Dashes => pem::look(self, at),

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{CORE, Core, Normal, Scan, Spec, context};
+use super::{CORE, Core, Normal, Scan, Spec, context, spoken};
 use crate::bytes::{self, ALNUM, ALPHA, DIGIT, HIGH, WORD};
 use crate::validate::{
     self, americas, asia_pacific, card, date, europe, iban, mod97, net, nordic, phone, us,
@@ -69,6 +69,8 @@ fn shaped(text: &[u8], shape: &[u8]) -> bool {
     text.len() == shape.len()
         && text.iter().zip(shape).all(|(&byte, &form)| match form {
             b'#' => byte.is_ascii_digit(),
+            // In a form a space is a `+`.
+            b' ' => matches!(byte, b' ' | b'+'),
             _ => byte == form,
         })
 }
@@ -112,7 +114,9 @@ impl Number {
 
 fn separator(text: &[u8]) -> usize {
     match text {
-        [b')', b' ' | b'-' | b'.' | b'/', ..] | [b' ', b'(', ..] | [0xc2, 0xa0, ..] => 2,
+        [b')', b' ' | b'+' | b'-' | b'.' | b'/', ..]
+        | [b' ' | b'+', b'(', ..]
+        | [0xc2, 0xa0, ..] => 2,
         [b' ' | b'-' | b'.' | b'/' | b'(' | b')' | b'+', ..] => 1,
         [0xe2, 0x80, 0x90..=0x94 | 0xaf, ..] => 3,
         _ => 0,
@@ -127,6 +131,7 @@ pub(super) fn look(scan: &mut Scan<'_>, at: usize) {
     let first = first_end - at;
     let before = bytes::before(text, at);
     if bytes::is(before, ALPHA) {
+        spoken::look_at_digit(scan, at);
         if first >= 2 {
             letters_first(scan, at, first);
         }
@@ -152,9 +157,18 @@ fn in_groups(scan: &mut Scan<'_>, at: usize, first_end: usize) {
     if first > LIMIT || bytes::is(before, WORD) {
         return;
     }
-    let joined = matches!(before, b'.' | b'-' | b'/' | b'_' | b',' | b':')
-        && at >= 2
-        && bytes::is(text[at - 2], ALNUM);
+    let before_that = bytes::before(text, at.saturating_sub(1));
+    let joined = match before {
+        b'.' | b'-' | b'/' | b'_' => bytes::is(before_that, ALNUM),
+        // A time of day; but `ssn:078-05-1120`.
+        b':' => before_that.is_ascii_digit(),
+        // A group of thousands; but a column of digits before this one.
+        b',' => {
+            let grouped = matches!(bytes::get(text, first_end), b'-' | b'.');
+            before_that.is_ascii_digit() && first == 3 && !grouped
+        }
+        _ => false,
+    };
     if before == b'.' && joined && first >= 5 {
         return;
     }
@@ -184,7 +198,7 @@ fn more_follows(text: &[u8], end: usize) -> bool {
         b' ' | b'-' | b'.' | b'/' | b'(' | b')' | b'+' => {
             let after = bytes::get(text, end + 1);
             after.is_ascii_digit()
-                || matches!(after, b' ' | b'(' | b'-' | b'/' | b'.')
+                || matches!(after, b' ' | b'+' | b'(' | b'-' | b'/' | b'.')
                     && bytes::get(text, end + 2).is_ascii_digit()
                 || bytes::is(after, ALPHA) && next == b'-'
         }
@@ -425,6 +439,13 @@ fn named_date(scan: &mut Scan<'_>, at: usize, end: usize) -> bool {
     if !follows {
         return false;
     }
+    // Such a date has a day as well; most years in a text stand alone.
+    let day = text[at.saturating_sub(24)..at]
+        .iter()
+        .any(u8::is_ascii_digit);
+    if !day || scan.context.subjects(text, at, end).all & context::BIRTH == 0 {
+        return false;
+    }
     let (mut from, mut start, mut month) = (at, None, false);
     // `14 de marzo de 1987` has the most words.
     for _ in 0..4 {
@@ -447,11 +468,8 @@ fn named_date(scan: &mut Scan<'_>, at: usize, end: usize) -> bool {
     let Some(start) = start.filter(|&start| !bytes::is(bytes::before(text, start), WORD)) else {
         return false;
     };
-    let born = scan.context.subjects(text, start, end).all & context::BIRTH != 0;
-    if born {
-        scan.report(Core::DateOfBirth, start, end);
-    }
-    born
+    scan.report(Core::DateOfBirth, start, end);
+    true
 }
 
 /// Where the extension after a telephone number ends: `x12`, ` ext. 12`.
@@ -485,11 +503,12 @@ fn letters_first(scan: &mut Scan<'_>, at: usize, first: usize) {
         return;
     }
     let letters = at - start;
-    if letters == 2 && first >= 2 {
-        if let Some(end) = iban_end(text, start) {
-            scan.report(Core::Iban, start, end);
-            return;
-        }
+    if letters == 2
+        && first >= 2
+        && let Some(end) = iban_end(text, start)
+    {
+        scan.report(Core::Iban, start, end);
+        return;
     }
     let end = bytes::run_end(text, at, ALNUM, LIMIT);
     let len = end - start;

@@ -9,7 +9,8 @@ const LABEL_LIMIT: usize = 64;
 pub(super) fn look(scan: &mut Scan<'_>, at: usize) {
     let text = scan.text;
     let start = at + 1 - crate::prefilter::DASH_RUN;
-    if !text[at + 1..].starts_with(b"BEGIN ") {
+    // In a form a space is a `+`.
+    if !text[at + 1..].starts_with(b"BEGIN ") && !text[at + 1..].starts_with(b"BEGIN+") {
         return;
     }
     let label = at + 1 + b"BEGIN ".len();
@@ -17,7 +18,11 @@ pub(super) fn look(scan: &mut Scan<'_>, at: usize) {
     let Some(len) = memchr::memmem::find(&text[label..limit], b"-----") else {
         return;
     };
-    if memchr::memmem::find(&text[label..label + len], b"PRIVATE KEY").is_none() {
+    let kind = &text[label..label + len];
+    if ![&b"PRIVATE KEY"[..], b"PRIVATE+KEY"]
+        .iter()
+        .any(|name| memchr::memmem::find(kind, name).is_some())
+    {
         return;
     }
     let body = label + len + b"-----".len();
@@ -29,7 +34,7 @@ pub(super) fn look(scan: &mut Scan<'_>, at: usize) {
 fn armor_end(text: &[u8], body: usize) -> usize {
     let mut at = body;
     while at < text.len() && in_armor(text[at]) {
-        if text[at..].starts_with(b"-----END ") {
+        if text[at..].starts_with(b"-----END ") || text[at..].starts_with(b"-----END+") {
             let rest = at + b"-----END ".len();
             let limit = text.len().min(rest + LABEL_LIMIT);
             return match memchr::memmem::find(&text[rest..limit], b"-----") {

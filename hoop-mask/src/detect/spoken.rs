@@ -4,6 +4,7 @@
 use super::keyed::{self, Kind};
 use super::{Core, Scan, entropy};
 use crate::bytes::{self, ALNUM, ALPHA, JOINER};
+use crate::prefilter::TOKEN_RUN;
 
 /// A longer value goes to [`super::keyed`] or [`super::token`], or is none that people write.
 const LIMIT: usize = 128;
@@ -12,23 +13,58 @@ const NAME_LIMIT: usize = 40;
 /// Words between the name and the value.
 const LINKS: [&[u8]; 8] = [b"is", b"was", b"are", b"to", b"be", b"as", b"ist", b"est"];
 
-/// Looks at the value around `at`, if what is before it names it.
-pub(super) fn look(scan: &mut Scan<'_>, at: usize) {
-    let text = scan.text;
-    let mut start = at;
-    while start > 0 && at - start < LIMIT && is_part(text[start - 1]) {
-        start -= 1;
+/// Looks at the value around a digit that follows a letter, unless it is long and has a run that
+/// [`look`] is called for.
+pub(super) fn look_at_digit(scan: &mut Scan<'_>, at: usize) {
+    if at < scan.word_end {
+        return;
     }
-    let limit = text.len().min(start + LIMIT);
-    let mut end = at + text[at..limit].iter().take_while(|&&byte| is_part(byte)).count();
+    let start = start_of(scan.text, at, TOKEN_RUN);
+    let end = end_of(scan.text, at);
+    scan.word_end = end;
+    if at - start < TOKEN_RUN {
+        judge(scan, start, end);
+    }
+}
+
+/// Looks at the value around `at`.
+pub(super) fn look(scan: &mut Scan<'_>, at: usize) {
+    let start = start_of(scan.text, at, LIMIT);
+    let end = end_of(scan.text, at);
+    judge(scan, start, end);
+}
+
+fn start_of(text: &[u8], at: usize, limit: usize) -> usize {
+    let parts = text[..at]
+        .iter()
+        .rev()
+        .take(limit)
+        .take_while(|&&byte| is_part(byte));
+    at - parts.count()
+}
+
+fn end_of(text: &[u8], at: usize) -> usize {
+    at + text[at..]
+        .iter()
+        .take(LIMIT)
+        .take_while(|&&byte| is_part(byte))
+        .count()
+}
+
+/// Reports the value if what is before it names it.
+fn judge(scan: &mut Scan<'_>, mut start: usize, mut end: usize) {
+    let text = scan.text;
+    // Most are names in a program.
+    if start == 0 || !b" *_\"'`(<[>".contains(&text[start - 1]) || end - start >= LIMIT {
+        return;
+    }
     while end > start && matches!(text[end - 1], b'.' | b':' | b'!' | b'?' | b'*' | b'_') {
         end -= 1;
     }
     while start < end && matches!(text[start], b'*' | b'_' | b'.' | b':') {
         start += 1;
     }
-    // Most runs are names in a program.
-    if end < start + 6 || end - start == LIMIT || start == 0 {
+    if end < start + 6 {
         return;
     }
     let value = &text[start..end];
@@ -54,22 +90,37 @@ fn name(text: &[u8], start: usize) -> Option<Kind> {
     if before.ends_with(b">") {
         let open = before.iter().rposition(|&byte| byte == b'<')?;
         let tag = &before[open + 1..before.len() - 1];
-        return tag.iter().all(|&byte| bytes::is(byte, ALNUM | JOINER)).then(|| keyed::kind_of(tag))?;
+        return tag
+            .iter()
+            .all(|&byte| bytes::is(byte, ALNUM | JOINER))
+            .then(|| keyed::kind_of(tag))?;
     }
-    let wrapped = before.iter().rev().take_while(|byte| b"*_\"'`<([".contains(byte)).count();
+    let wrapped = before
+        .iter()
+        .rev()
+        .take_while(|byte| b"*_\"'`<([".contains(byte))
+        .count();
     before = &before[..before.len() - wrapped];
     // A bare word after a colon or an equals sign is the value of a key.
     before = before.strip_suffix(b" ")?;
     let unlinked = before;
     for _ in 0..2 {
-        let link = before.strip_suffix(b":").or_else(|| before.strip_suffix(b"=")).or_else(|| {
-            let word = bytes::run_start(before, before.len(), ALPHA, 4);
-            let is_link = LINKS.iter().any(|link| before[word..].eq_ignore_ascii_case(link));
-            is_link.then(|| before[..word].strip_suffix(b" "))?
-        });
+        let link = before
+            .strip_suffix(b":")
+            .or_else(|| before.strip_suffix(b"="))
+            .or_else(|| {
+                let word = bytes::run_start(before, before.len(), ALPHA, 4);
+                let is_link = LINKS
+                    .iter()
+                    .any(|link| before[word..].eq_ignore_ascii_case(link));
+                is_link.then(|| before[..word].strip_suffix(b" "))?
+            });
         before = link.map_or(before, <[u8]>::trim_ascii_end);
     }
-    let words = before.iter().rev().take_while(|&&byte| bytes::is(byte, ALNUM | JOINER) || byte == b' ');
+    let words = before
+        .iter()
+        .rev()
+        .take_while(|&&byte| bytes::is(byte, ALNUM | JOINER) || byte == b' ');
     let name = &before[before.len() - words.count()..];
     // To pass something is no word of it.
     if before.len() == unlinked.len() && name.ends_with(b" pass") || name == b"pass" {
@@ -91,7 +142,8 @@ fn is_path(value: &[u8]) -> bool {
 fn is_generated(value: &[u8]) -> bool {
     let count = |is: fn(&u8) -> bool| value.iter().filter(|&byte| is(byte)).count();
     let digits = count(u8::is_ascii_digit);
-    let mixed = count(u8::is_ascii_lowercase) > 0 && count(u8::is_ascii_uppercase) > 0 && digits > 1;
+    let mixed =
+        count(u8::is_ascii_lowercase) > 0 && count(u8::is_ascii_uppercase) > 0 && digits > 1;
     value.len() >= 16
         && (mixed || digits * 5 >= value.len() || keyed::is_mixed_up(value))
         && entropy(value) >= 3.0

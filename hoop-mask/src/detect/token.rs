@@ -21,7 +21,7 @@ pub(super) fn look(scan: &mut Scan<'_>, start: usize) {
     }
     let before = bytes::before(text, start);
     match before {
-        b'.' | b'/' | b':' | b'~' if start == first => {
+        b'.' | b'/' | b':' | b'~' => {
             if let Some((i, from)) = joined(text, start) {
                 vendor(scan, i, from, start);
                 return;
@@ -138,10 +138,10 @@ fn vendor(scan: &mut Scan<'_>, i: usize, start: usize, after: usize) -> bool {
     let end = dotted_end(text, after, chars, i);
     let body = &text[after..end.min(after + HEAD)];
     let whole = end - start >= VENDORS[i].prefix.len() + min || end - after >= min;
-    if !whole
-        || entropy(body) < MIN_ENTROPY
-        || !body.iter().any(u8::is_ascii_digit) && body.len() < 32
-    {
+    // Short prefixes are those of words, too.
+    let telling =
+        VENDORS[i].prefix.len() > 3 || body.len() >= 32 || body.iter().any(u8::is_ascii_digit);
+    if !whole || entropy(body) < MIN_ENTROPY || !telling {
         return false;
     }
     // Hexadecimal that goes on with other letters is none.

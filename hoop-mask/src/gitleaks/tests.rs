@@ -233,3 +233,31 @@ fn no_rule_file() {
     }
     assert!(read("").unwrap().rules.is_empty());
 }
+
+/// What the rules of a file are good for: the secret goes, with its class, and what is allowed stays.
+#[test]
+fn the_engine_applies_them() {
+    let rules = read(FILE).unwrap().rules;
+    let config = crate::Config {
+        detectors: Some(Vec::new()),
+        rules,
+        ..crate::Config::default()
+    };
+    let masker = crate::Masker::new(&config, crate::Key::new("test", &[7; 32])).unwrap();
+    let token = ["acme_", "live_", "q7r2x9k4m1z8w5t3"].concat();
+    let (masked, findings) = masker.mask_str(&format!("use {token} now"));
+    assert!(
+        masked.starts_with("use [ACME_TOKEN:") && masked.ends_with("] now"),
+        "{masked}"
+    );
+    assert_eq!(findings[0].rule.as_ref(), "acme-token");
+    for allowed in [
+        // Of the file's list for this rule, of too little entropy, of a list of the rule.
+        token.replace("live", "dev"),
+        ["acme_", "live_", "aaaaaaaaaaaaaaaa"].concat(),
+        ["acme_", "live_", "q7examplek4m1z8w"].concat(),
+    ] {
+        let text = format!("use {allowed} now");
+        assert_eq!(masker.mask_str(&text).0, text);
+    }
+}

@@ -62,7 +62,7 @@ impl Dialled {
                 }
                 (b'(', false) => open = true,
                 (b')', true) => open = false,
-                (b' ' | b'-' | b'.' | b'/', _) => {}
+                (b' ' | b'+' | b'-' | b'.' | b'/', _) => {}
                 _ => return None,
             }
         }

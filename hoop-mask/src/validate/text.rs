@@ -107,11 +107,12 @@ pub(super) fn all_equal(digits: &[u8]) -> bool {
     digits.windows(2).all(|pair| pair[0] == pair[1])
 }
 
-/// Length of the separator that `text` starts with: a space, a hyphen, a dot, a slash, or the
+/// Length of the separator that `text` starts with: a space, or the `+` that stands for one in a
+/// form, a hyphen, a dot, a slash, or the
 /// no-break and thin spaces and the hyphens and dashes of typeset text, in UTF-8.
 fn separator_len(text: &[u8]) -> Option<usize> {
     match text {
-        [b' ' | b'-' | b'.' | b'/', ..] => Some(1),
+        [b' ' | b'-' | b'.' | b'/' | b'+', ..] => Some(1),
         // U+00A0 no-break space.
         [0xc2, 0xa0, ..] => Some(2),
         // U+2002 to U+200A spaces, U+2010 to U+2014 hyphens and dashes, U+202F narrow no-break

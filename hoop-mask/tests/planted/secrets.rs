@@ -146,10 +146,15 @@ const KINDS: &[(&str, Make)] = &[
         passing(random, "756.####.####.##", "ch-ahv")
     }),
     // What opens something.
-    ("password", |random| random.text(ALNUM, 14)),
+    // Without a digit nothing but a sentence would tell it from a word.
+    ("password", |random| {
+        random.text(ALNUM, 7) + &random.shape("#") + &random.text(ALNUM, 6)
+    }),
     ("api_key", |random| random.text(ALNUM, 32)),
     ("client_secret", |random| random.text(HEX, 40)),
-    ("aws_secret_access_key", |random| random.text(BASE64, 40)),
+    ("aws_secret_access_key", |random| {
+        random.text(ALNUM, 16) + "/" + &random.text(BASE64, 23)
+    }),
 ];
 
 /// Prefix, alphabet and length of tokens that tell themselves.

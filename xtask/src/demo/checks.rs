@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::items::{Item, Seen};
-use super::{ARTEFACTS, COLLECTOR, STRANGER};
+use super::{ARTEFACTS, COLLECTOR, PERSONAL, STRANGER};
 
 /// One expectation.
 pub(crate) struct Check {
@@ -76,7 +76,7 @@ pub(crate) fn check(evidence: &Evidence<'_>) -> Vec<Check> {
                 && item.text("/actor/session/uid") == session
         }),
         record("the model: allowed by `model`", &|item| {
-            about(item, "allow", "connect", "tcp/192.0.2.10:8000", "model")
+            about(item, "allow", "connect", "tcp/192.0.2.10:8443", "model")
         }),
         record("the release notes: allowed by `artefacts`", &|item| {
             about(item, "allow", "connect", &artefacts, "artefacts")
@@ -100,6 +100,22 @@ pub(crate) fn check(evidence: &Evidence<'_>) -> Vec<Check> {
         record("a raw socket: denied", &|item| {
             item.kind() == "socket" && item.result() == "deny" && item.text("/socket/kind") == "raw"
         }),
+        record("over TLS: the prompt, masked, and who gave it", &|item| {
+            let said = item.attribute("gen_ai.input.messages");
+            said.contains("Summarise the release notes")
+                && said.contains("[EMAIL:")
+                && item.text("/workload/on_behalf_of") == "user:alice@example.org"
+                && by(item, pid)
+        }),
+        record("over TLS: the tool call that the model asks for", &|item| {
+            let said = item.attribute("gen_ai.output.messages");
+            said.contains("fetch_url") && said.contains("[EMAIL:")
+        }),
+        record("over TLS: the model's last reply", &|item| {
+            let said = item.attribute("gen_ai.output.messages");
+            said.contains("Release 4.2 starts faster")
+                && item.text("/api/connection/dst_endpoint/ip") == "192.0.2.10"
+        }),
         record("a private key: denied by `private-keys`", &|item| {
             item.kind() == "exec"
                 && item.result() == "deny"
@@ -121,6 +137,7 @@ pub(crate) fn check(evidence: &Evidence<'_>) -> Vec<Check> {
         evidence.nothing_arrived("nothing from the agent at the stranger", STRANGER),
         evidence.shadow(&collector),
         evidence.complete(),
+        evidence.masked(),
     ]
 }
 
@@ -189,6 +206,16 @@ impl Evidence<'_> {
             expected: "in shadow mode: recorded, connected, not counted",
             passed,
             seen,
+        }
+    }
+
+    fn masked(&self) -> Check {
+        let holds = |item: &&Item| item.0.to_string().contains(PERSONAL);
+        let count = self.seen.records.iter().filter(holds).count();
+        Check {
+            expected: "the reader's address is in no record",
+            passed: count == 0,
+            seen: format!("in {count} records"),
         }
     }
 

@@ -27,6 +27,34 @@ impl Item {
         self.0.pointer(path).and_then(Value::as_u64)
     }
 
+    /// An attribute of what was said, as JSON; empty where there is none.
+    pub(crate) fn attribute(&self, key: &str) -> String {
+        let value = self
+            .0
+            .pointer("/api/attributes")
+            .and_then(|all| all.get(key));
+        value.map(Value::to_string).unwrap_or_default()
+    }
+
+    /// What a model was told last, or answered: text, and the tools that it calls.
+    pub(crate) fn said(&self, key: &str) -> String {
+        let messages = self
+            .0
+            .pointer("/api/attributes")
+            .and_then(|all| all.get(key));
+        let messages = messages.and_then(Value::as_array);
+        let parts = messages.and_then(|all| all.last()?.get("parts")?.as_array());
+        let parts = parts.into_iter().flatten().map(|part| {
+            let text = |key: &str| part.get(key).map(ToString::to_string).unwrap_or_default();
+            match part["type"].as_str() {
+                Some("tool_call") => format!("{}({})", text("name"), text("arguments")),
+                Some("tool_call_response") => text("response"),
+                _ => text("content"),
+            }
+        });
+        parts.collect::<Vec<_>>().join(" ")
+    }
+
     /// Nanoseconds since boot.
     pub(crate) fn time(&self) -> u64 {
         self.number("/boot_time_ns").unwrap_or(0)

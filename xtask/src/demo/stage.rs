@@ -26,7 +26,7 @@ const POLICY: &str = include_str!("../../demo/policy.yaml");
 const AGENT: &str = include_str!("../../demo/agent.py");
 const FAR: &str = include_str!("../../demo/far.py");
 
-const MODEL_URL: &str = "http://192.0.2.10:8000/v1/chat/completions";
+const MODEL_URL: &str = "https://192.0.2.10:8443/v1/chat/completions";
 
 /// Lines that wait to be told; writers wait when there are more.
 const QUEUE: usize = 4096;
@@ -85,11 +85,14 @@ impl Stage {
         fs::write(directory.0.join("policy.yaml"), POLICY)?;
         fs::write(directory.0.join("agent.py"), AGENT)?;
 
+        let (certificate, key) = (directory.0.join("model.crt"), directory.0.join("model.key"));
+        certify(&certificate, &key)?;
         let mut command = far.command(&python);
         command
             .arg("-c")
             .arg(FAR)
             .arg("far0")
+            .args([&certificate, &key])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let mut far_server = Process::start(&mut command)?;
@@ -339,6 +342,8 @@ impl Stage {
         // The commands that the model asks for get the same Python.
         let own = self.python.parent().map(Path::to_owned);
         let path = env::var_os("PATH").unwrap_or_default();
+        // Whom the agent believes to be the model.
+        command.env("SSL_CERT_FILE", self.path("model.crt"));
         if let Ok(path) = env::join_paths(own.into_iter().chain(env::split_paths(&path))) {
             command.env("PATH", path);
         }
@@ -410,6 +415,29 @@ addr add 198.51.100.99/32 dev far0
 addr add 203.0.113.66/32 dev far0
 link set far0 up")?;
     near.ip("route add default via 192.0.2.10")
+}
+
+/// Makes the certificate of the model, which nobody else believes.
+fn certify(certificate: &Path, key: &Path) -> Result<()> {
+    let openssl = paths::find("openssl").context("no openssl: `cargo xtask setup` installs it")?;
+    let mut command = Command::new(openssl);
+    command.args([
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-noenc",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=model",
+        "-addext",
+        "subjectAltName=IP:192.0.2.10",
+    ]);
+    command.arg("-out").arg(certificate).arg("-keyout").arg(key);
+    run::capture(&mut command).map(drop)
 }
 
 /// The interpreter itself: what is in `PATH` may be a script that chooses one.

@@ -118,6 +118,11 @@ impl Story {
             "socket" => format!("{} socket", item.text("/socket/kind")),
             "exec" if item.text("/actor/process/name") == "nsenter" => return None,
             "exec" => short(without_directory(item.text("/actor/process/cmd_line"))),
+            "api" if !item.attribute("gen_ai.output.messages").is_empty() => short(&format!(
+                "{} -> {}",
+                short(&item.said("gen_ai.input.messages")),
+                item.said("gen_ai.output.messages")
+            )),
             "gap" => format!("{} events lost", item.number("/gap/count").unwrap_or(0)),
             "workload" | "policy" | "agent" => {
                 let part = |name| item.text(&format!("/lifecycle/{name}"));
