@@ -5,7 +5,7 @@ pub mod enforcer;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod hooks;
-mod mask_key;
+pub(crate) mod mask_key;
 mod names;
 mod policy_watch;
 mod promises;

@@ -3,6 +3,7 @@
 mod doctor;
 mod exec;
 mod explain;
+mod mask;
 mod print;
 
 use std::{ffi::OsString, io::Write, path::PathBuf, process::ExitCode};
@@ -57,6 +58,8 @@ enum Command {
     /// Check, show and explain policies
     #[command(subcommand)]
     Policy(Policy),
+    /// Mask secrets and personal data in standard input; no daemon is needed
+    Mask(mask::Mask),
     /// List, tag and untag workloads
     #[command(subcommand)]
     Workload(Workload),
@@ -221,6 +224,7 @@ fn dispatch(cli: Cli) -> Result<u8> {
             print::show(&status, output.output, print::status)
         }
         Command::Policy(command) => run_policy(command, &socket),
+        Command::Mask(arguments) => mask::run(&arguments),
         Command::Workload(command) => run_workload(command, &socket),
         Command::Events {
             follow,
@@ -305,6 +309,9 @@ fn run_policy(command: Policy, socket: &std::path::Path) -> Result<u8> {
                     policy::model::mode_name(policy.mode),
                     policy.egress.rules.len() + policy.exec.rules().len()
                 )?;
+                for note in &policy.notes {
+                    writeln!(out, "  note: {note}")?;
+                }
             }
             Ok(DONE)
         }

@@ -3,29 +3,74 @@
 //! Each says what holds whatever the bytes are, and panics where it does not. `fuzz/` makes a
 //! cargo-fuzz target of each; the test here runs them over the seeds that are kept there.
 
-pub use crate::agent::fuzzing::state;
+use std::sync::{Arc, LazyLock};
+
+use hoop_mask::{Config, Key, Masker, Rule};
+
+pub use crate::agent::fuzzing::{key_file, state};
 pub use crate::audit::fuzzing::log;
 pub use crate::kernel::fuzzing::{btf, netlink};
 pub use crate::pipeline::fuzzing::events;
-pub use crate::policy::fuzzing::{field, pattern, policy, tables};
+pub use crate::pipeline::payload::fuzzing::payload;
+pub use crate::policy::fuzzing::{field, gitleaks, pattern, policy, tables};
 pub use crate::workload::fuzzing::proc;
+pub use hoop_locate::fuzzing::check as locate;
+pub use hoop_protocols::fuzz as connection;
+pub use hoop_protocols::genai::fuzz as genai;
+pub use hoop_protocols::mcp::fuzz as mcp;
 
 /// What a fuzzer calls with the bytes that it made.
 pub type Target = fn(&[u8]);
 
 /// Every target by the name that it has in `fuzz/`.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 18] = [
     ("btf", btf),
+    ("connection", connection),
     ("events", events),
     ("field", field),
+    ("genai", genai),
+    ("gitleaks", gitleaks),
+    ("key_file", key_file),
+    ("locate", locate),
     ("log", log),
+    ("mask", mask),
+    ("mcp", mcp),
     ("netlink", netlink),
     ("pattern", pattern),
+    ("payload", payload),
     ("policy", policy),
     ("proc", proc),
     ("state", state),
     ("tables", tables),
 ];
+
+/// A text to mask, behind a byte that says how it is cut.
+///
+/// Holds: no panic; the output is the same however the text is cut.
+pub fn mask(data: &[u8]) {
+    static MASKER: LazyLock<Arc<Masker>> = LazyLock::new(|| {
+        let rule = |name: &str, pattern: &str| Rule {
+            name: name.to_owned(),
+            class: "OWN".to_owned(),
+            pattern: pattern.to_owned(),
+            ..Rule::default()
+        };
+        let config = Config {
+            rules: vec![
+                rule("badge", r"\bEMP-(\d{5})\b"),
+                Rule {
+                    keywords: vec!["ticket".to_owned()],
+                    fields: vec!["*.id".to_owned()],
+                    ..rule("ticket", "[a-f]{4}[0-9]{4,}")
+                },
+            ],
+            ..Config::default()
+        };
+        let masker = Masker::new(&config, Key::new("fuzz", &[0; 32]));
+        Arc::new(masker.expect("the rules are right"))
+    });
+    hoop_mask::fuzz(&MASKER, data);
+}
 
 #[cfg(test)]
 mod tests {

@@ -10,7 +10,7 @@ use crate::{
     control::{Answer, Request, server::Call},
     policy::{
         explain::{Question, explain},
-        model::{Policy, mode_name, socket_name},
+        model::{Policy, masking_action_name, mode_name, socket_name},
         show::Show,
     },
     workload::path::CgroupPath,
@@ -225,7 +225,34 @@ pub fn show(policy: &Policy) -> Value {
         "cgroups": policy.cgroups.iter().map(|cgroup| cgroup.text.as_str()).collect::<Vec<_>>(),
         "egress": { "default": policy.egress.default.to_string(), "rules": rules },
         "sockets": sockets.map(socket_name).collect::<Vec<_>>(),
+        "capture": policy.capture.map(|capture| json!({
+            "tls": true,
+            "max_bytes_per_call": capture.max_bytes_per_call,
+            "max_body_bytes": capture.max_body_bytes,
+        })),
+        "masking": masking(&policy.masking),
         "text": Show(policy).to_string(),
+    })
+}
+
+/// What is masked, as JSON. `detectors` is null for all that are built in.
+fn masking(config: &hoop_mask::Config) -> Value {
+    let rules = config.rules.iter().map(|rule| {
+        json!({
+            "name": rule.name,
+            "class": rule.class,
+            "pattern": rule.pattern,
+            "action": rule.action.map(masking_action_name),
+        })
+    });
+    let actions = config
+        .actions
+        .iter()
+        .map(|(class, action)| (class.clone(), masking_action_name(*action).into()));
+    json!({
+        "detectors": config.detectors,
+        "rules": rules.collect::<Vec<_>>(),
+        "actions": actions.collect::<serde_json::Map<_, _>>(),
     })
 }
 

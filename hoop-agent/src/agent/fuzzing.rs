@@ -2,7 +2,7 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{recorder::parse_positions, registry::Registry};
+use super::{mask_key, recorder::parse_positions, registry::Registry};
 use crate::control::{Answer, Request};
 use crate::pipeline::gap::Gaps;
 use crate::policy::book::RuleBook;
@@ -25,6 +25,28 @@ pub fn state(data: &[u8]) {
     for position in parse_positions(data, "boot") {
         gaps.resume(position);
         assert!(gaps.arrived(position.cpu, position.numbered + 1));
+    }
+}
+
+/// The key for masking.
+///
+/// Holds: no panic; what is said of a file that is none has nothing of it; what is read is a name, a
+/// space, and 64 hexadecimal digits.
+pub fn key_file(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    match mask_key::parse(text) {
+        Ok(key) => {
+            let digits = &text.trim_end()[text.trim_end().len() - 64..];
+            assert!(digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+            let again = mask_key::parse(&format!("{} {digits}\n", key.id()));
+            assert!(again.is_ok_and(|again| again.id() == key.id()));
+        }
+        Err(error) => {
+            let said = error.to_string();
+            assert!(said.ends_with("64 hexadecimal digits"), "{said}");
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use hoop_common::exec::{ExecEntry, Facts, Found, Met};
 use hoop_common::matcher::{self, Dfa, Walk};
 use hoop_common::policy::{Cell, Key, Segment};
+use hoop_mask::Masker;
 use zerocopy::FromBytes;
 
 use super::book::RuleBook;
@@ -100,6 +101,32 @@ pub fn pattern(data: &[u8]) {
         command(&[b"/", subject].concat(), &[subject, b"\0"].concat()),
     ];
     agree(&[Policy { exec, ..policy }], 0, &commands);
+}
+
+/// A gitleaks rule file.
+///
+/// Holds: no panic; each rule of it can be masked by, or is said to be none.
+pub fn gitleaks(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let Ok(file) = hoop_mask::gitleaks::read(text) else {
+        return;
+    };
+    let said = file.refused.iter().map(ToString::to_string);
+    assert!(
+        said.chain(file.notes.iter().map(ToString::to_string))
+            .all(|it| !it.is_empty())
+    );
+    let config = hoop_mask::Config {
+        rules: file.rules,
+        ..hoop_mask::Config::default()
+    };
+    match Masker::new(&config, hoop_mask::Key::new("fuzz", &[0; 32])) {
+        Ok(masker) => drop(masker.mask(data)),
+        // What is too large is told from what is not.
+        Err(error) => assert!(matches!(error, hoop_mask::Error::BadRule { .. }), "{error}"),
+    }
 }
 
 /// A field of a policy file or an argument of the command line, in each of its languages.

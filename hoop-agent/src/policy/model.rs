@@ -78,6 +78,8 @@ pub struct Policy {
     pub capture: Option<Capture>,
     /// What is masked in it, and how.
     pub masking: hoop_mask::Config,
+    /// What is not applied of the files that it names, or otherwise than they mean it.
+    pub notes: Vec<String>,
     /// Whether it may be installed on a kernel that cannot enforce all of it.
     pub allow_degraded: bool,
     /// The file it was read from.
@@ -299,6 +301,18 @@ pub fn mode_name(mode: Mode) -> &'static str {
         Mode::Observe => "observe",
         Mode::Shadow => "shadow",
         Mode::Enforce => "enforce",
+    }
+}
+
+/// The word for what becomes of a secret, in `masking.actions`.
+#[must_use]
+pub fn masking_action_name(action: hoop_mask::Action) -> &'static str {
+    match action {
+        hoop_mask::Action::Placeholder => "placeholder",
+        hoop_mask::Action::Full => "full",
+        hoop_mask::Action::KeepLast4 => "keep-last-4",
+        hoop_mask::Action::Drop => "drop",
+        hoop_mask::Action::Allow => "allow",
     }
 }
 

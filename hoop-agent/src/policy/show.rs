@@ -3,10 +3,12 @@
 use std::fmt;
 
 use hoop_common::policy::SocketKind;
+use hoop_mask::Config;
 
 use super::exec::{ExecRule, Pattern};
 use super::model::{
-    Action, DEFAULT_BECAUSE, DEFAULT_RULE, Policy, Protocol, Rule, mode_name, socket_name,
+    Action, DEFAULT_BECAUSE, DEFAULT_RULE, Policy, Protocol, Rule, masking_action_name, mode_name,
+    socket_name,
 };
 
 /// CIDRs or ports listed in one row; more are counted.
@@ -53,6 +55,15 @@ impl fmt::Display for Show<'_> {
         for path in &policy.unix_deny {
             writeln!(f, "  no socket {}", path.text)?;
         }
+        match &policy.capture {
+            Some(capture) => writeln!(
+                f,
+                "  capture   TLS, {} bytes of a call, {} of a body",
+                capture.max_bytes_per_call, capture.max_body_bytes
+            )?,
+            None => writeln!(f, "  capture   nothing")?,
+        }
+        masking(f, &policy.masking)?;
 
         let default = match policy.egress.default {
             Action::Allow => "",
@@ -95,6 +106,25 @@ impl fmt::Display for Show<'_> {
         writeln!(f)?;
         table(f, &rows.collect::<Vec<_>>())
     }
+}
+
+/// One line for what is looked for, and one for each class with an action of its own.
+fn masking(f: &mut fmt::Formatter<'_>, config: &Config) -> fmt::Result {
+    let detectors = match config.detectors.as_deref() {
+        None => "all that is built in".to_owned(),
+        Some([]) => "nothing that is built in".to_owned(),
+        Some(classes) => list(classes),
+    };
+    let rules = match config.rules.len() {
+        0 => String::new(),
+        1 => ", and 1 rule".to_owned(),
+        count => format!(", and {count} rules"),
+    };
+    writeln!(f, "  masking   {detectors}{rules}")?;
+    for (class, action) in &config.actions {
+        writeln!(f, "            {class}: {}", masking_action_name(*action))?;
+    }
+    Ok(())
 }
 
 fn table<const N: usize>(f: &mut fmt::Formatter<'_>, rows: &[[String; N]]) -> fmt::Result {

@@ -2,6 +2,7 @@
 
 mod capture;
 mod exec;
+mod gitleaks;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -45,6 +46,7 @@ pub(super) fn read(path: &Path, text: &str) -> (Vec<Document>, Diagnostics) {
         path,
         problems: Diagnostics::default(),
         count: 0,
+        notes: Vec::new(),
     };
     for problem in malformed {
         reader.refuse(problem.position, problem.message, problem.help);
@@ -65,6 +67,8 @@ struct Reader<'p> {
     path: &'p Path,
     problems: Diagnostics,
     count: usize,
+    /// [`Policy::notes`] of the document that is being read.
+    notes: Vec<String>,
 }
 
 /// A mapping whose keys are known.
@@ -89,6 +93,7 @@ impl Reader<'_> {
     fn document(&mut self, node: &Node<'_>) -> Document {
         let before = self.count;
         let mut document = Document::default();
+        self.notes.clear();
         let policy = self.policy(node, &mut document);
         if self.count > before {
             return document;
@@ -198,6 +203,7 @@ impl Reader<'_> {
             unix_deny,
             capture,
             masking: masking.unwrap_or_default(),
+            notes: std::mem::take(&mut self.notes),
             allow_degraded: allow_degraded.unwrap_or(false),
             file: self.path.to_owned(),
             position,

@@ -7,6 +7,8 @@ mod body;
 mod conversation;
 pub mod coverage;
 mod exchange;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod meaning;
 pub mod piece;
 mod tls;

@@ -284,6 +284,7 @@ fn policy() -> Policy {
         unix_deny: Vec::new(),
         capture: None,
         masking: hoop_mask::Config::default(),
+        notes: Vec::new(),
         allow_degraded: false,
         file: "policy.yaml".into(),
         position: Position::default(),

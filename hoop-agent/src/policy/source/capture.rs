@@ -3,18 +3,18 @@
 use hoop_common::limits::MAX_CALL_BYTES;
 use hoop_mask::{Action, Config, Key, Masker, Rule, Validator};
 
-use super::super::model::Capture;
+use super::super::model::{Capture, masking_action_name};
 use super::{Node, Reader};
 
 /// The word that stands for every detector that is built in.
 const ALL_DETECTORS: &str = "default";
 
-const ACTIONS: [(&str, Action); 5] = [
-    ("placeholder", Action::Placeholder),
-    ("full", Action::Full),
-    ("keep-last-4", Action::KeepLast4),
-    ("drop", Action::Drop),
-    ("allow", Action::Allow),
+const ACTIONS: [Action; 5] = [
+    Action::Placeholder,
+    Action::Full,
+    Action::KeepLast4,
+    Action::Drop,
+    Action::Allow,
 ];
 
 impl Reader<'_> {
@@ -44,7 +44,7 @@ impl Reader<'_> {
     }
 
     pub(super) fn masking(&mut self, node: &Node<'_>) -> Option<Config> {
-        let known = ["detectors", "rules", "actions"];
+        let known = ["detectors", "rules", "gitleaks", "actions"];
         let fields = self.fields(node, "`masking`", &known)?;
         let mut config = Config::default();
         if let Some(node) = fields.get("detectors") {
@@ -68,15 +68,21 @@ impl Reader<'_> {
                 config.rules.extend(self.masking_rule(item));
             }
         }
+        if let Some(node) = fields.get("gitleaks") {
+            config.rules.extend(self.gitleaks(node)?);
+        }
         if let Some(node) = fields.get("actions") {
             let mut classes: Vec<String> =
                 hoop_mask::classes().into_iter().map(String::from).collect();
             classes.extend(config.rules.iter().map(|rule| rule.class.clone()));
+            // Rules may share a class with each other, and with what is built in.
+            classes.sort_unstable();
+            classes.dedup();
             let classes: Vec<&str> = classes.iter().map(String::as_str).collect();
             let actions = self.fields(node, "`actions`", &classes)?;
             for class in classes {
                 if let Some(node) = actions.get(class)
-                    && let Some(action) = self.word(node, "action", &ACTIONS)
+                    && let Some(action) = self.masking_action(node)
                 {
                     config.actions.push((class.to_owned(), action));
                 }
@@ -118,9 +124,7 @@ impl Reader<'_> {
             .get("entropy")
             .map(|node| self.number(node, "`entropy`"));
         let validator = fields.get("validator").map(|node| self.validator(node));
-        let action = fields
-            .get("action")
-            .map(|node| self.word(node, "action", &ACTIONS));
+        let action = fields.get("action").map(|node| self.masking_action(node));
         let mut texts = |key: &str| {
             let Some(node) = fields.get(key) else {
                 return Vec::new();
@@ -143,6 +147,11 @@ impl Reader<'_> {
             entropy: entropy.map_or(Some(None), |entropy| entropy.map(Some))?,
             action: action.map_or(Some(None), |action| action.map(Some))?,
         })
+    }
+
+    fn masking_action(&mut self, node: &Node<'_>) -> Option<Action> {
+        let words = ACTIONS.map(|action| (masking_action_name(action), action));
+        self.word(node, "action", &words)
     }
 
     fn validator(&mut self, node: &Node<'_>) -> Option<Validator> {

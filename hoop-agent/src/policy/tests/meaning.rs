@@ -271,6 +271,8 @@ copilot (enforce)
   file      policy.yaml:3
   identity  spiffe://example.org/agents/copilot
   sockets   tcp, udp, unix (not stated)
+  capture   nothing
+  masking   all that is built in
          RULE      PROTOCOL  PORTS                       CIDRS               BECAUSE
   deny   metadata  any       any                         169.254.169.254/32  cloud credentials
   allow  web       tcp, udp  80, 443, 8000-8999, 1 more  any
