@@ -14,7 +14,20 @@ use crate::toolchain::{self, Compiler, Origin, Toolchain};
 use crate::{apt, paths, run};
 
 /// What tests and the demonstration run, and the Debian package that has it.
-const PROGRAMS: [(&str, &str); 2] = [("ip", "iproute2"), ("python3", "python3")];
+const PROGRAMS: [(&str, &str); 4] = [
+    ("ip", "iproute2"),
+    ("python3", "python3"),
+    ("openssl", "openssl"),
+    ("curl", "curl"),
+];
+
+/// Programs that speak TLS by other libraries, and the Debian package that has each. The test of one that
+/// cannot be had says so and is skipped.
+const TLS_PROGRAMS: [(&str, &str); 3] =
+    [("wget", "wget"), ("go", "golang-go"), ("node", "nodejs")];
+
+/// Bun, which has BoringSSL inside it, as npm has it.
+const BUN: &str = "@oven/bun-linux-x64@1.4.5";
 
 /// What only guests need, and the Debian package that has it.
 const QEMU: (&str, &str) = ("qemu-system-x86_64", "qemu-system-x86");
@@ -35,6 +48,15 @@ pub(crate) fn run() -> Result<Toolchain> {
     host_components()?;
     let toolchain = toolchain()?;
     programs(&PROGRAMS)?;
+    for program in TLS_PROGRAMS {
+        if let Err(err) = programs(&[program]) {
+            say(program.0, format_args!("not to be had, so its test is skipped: {}", first_line(&err)));
+        }
+    }
+    match bun() {
+        Ok(done) => say("bun", done),
+        Err(err) => say("bun", format_args!("not to be had, so its test is skipped: {}", first_line(&err))),
+    }
     Ok(toolchain)
 }
 
@@ -233,6 +255,31 @@ fn programs(wanted: &[(&str, &str)]) -> Result<()> {
     apt::install(&missing)?;
     say("programs", format_args!("installed {}", missing.join(", ")));
     Ok(())
+}
+
+/// Bun, put into the target directory where the tests look for it.
+fn bun() -> Result<&'static str> {
+    let programs = paths::target().join("programs");
+    if paths::is_executable(&programs.join("bun")) {
+        return Ok("found in the target directory");
+    }
+    std::fs::create_dir_all(&programs)?;
+    let packed = run::capture(
+        Command::new("npm")
+            .args(["pack", "--silent", BUN, "--pack-destination"])
+            .arg(&programs),
+    )?;
+    let archive = programs.join(packed.trim());
+    run::capture(
+        Command::new("tar")
+            .arg("-xzf")
+            .arg(&archive)
+            .arg("-C")
+            .arg(&programs)
+            .args(["--strip-components=2", "package/bin/bun"]),
+    )?;
+    std::fs::remove_file(archive)?;
+    Ok("installed")
 }
 
 fn say(step: &str, what: impl Display) {

@@ -1,5 +1,7 @@
 //! TLS as it is spoken by real programs, and a real server for them.
 
+pub mod secrets;
+
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead as _, BufReader};
 use std::net::Ipv4Addr;
@@ -333,4 +335,42 @@ pub fn bun() -> Option<PathBuf> {
         eprintln!("SKIPPED: no programs/bun in the target directory: cargo xtask setup");
     }
     found
+}
+
+/// Something to say on a connection of its own, byte for byte.
+#[derive(Clone, Debug)]
+pub struct Talk {
+    /// What to send, each by a call of its own.
+    pub send: Vec<Vec<u8>>,
+    /// What to wait for in the answer.
+    pub until: String,
+}
+
+/// A client in Python that says all of it.
+///
+/// # Panics
+///
+/// When its plan cannot be written.
+#[must_use]
+pub fn talker(lab: &Lab, name: &str, talks: &[Talk]) -> Command {
+    let latin1 =
+        |bytes: &Vec<u8>| Value::from(bytes.iter().copied().map(char::from).collect::<String>());
+    let plan: Vec<Value> = talks
+        .iter()
+        .map(|talk| {
+            let send: Vec<Value> = talk.send.iter().map(latin1).collect();
+            serde_json::json!({ "send": send, "until": talk.until })
+        })
+        .collect();
+    let plan = file(lab, name, &Value::from(plan).to_string());
+    let mut command = Command::new(PYTHON);
+    command
+        .args([
+            "-c",
+            include_str!("client.py"),
+            "127.0.0.1",
+            &PORT.to_string(),
+        ])
+        .arg(plan);
+    command
 }
