@@ -21,4 +21,5 @@ pub mod packet;
 pub mod probe;
 pub mod prober;
 pub mod server;
+pub mod tls;
 pub mod wait;

@@ -14,11 +14,28 @@ use crate::toolchain::{self, Compiler, Origin, Toolchain};
 use crate::{apt, paths, run};
 
 /// What tests and the demonstration run, and the Debian package that has it.
+<<<<<<< HEAD
 const PROGRAMS: [(&str, &str); 3] = [
     ("ip", "iproute2"),
     ("openssl", "openssl"),
     ("python3", "python3"),
 ];
+=======
+const PROGRAMS: [(&str, &str); 4] = [
+    ("ip", "iproute2"),
+    ("python3", "python3"),
+    ("openssl", "openssl"),
+    ("curl", "curl"),
+];
+
+/// Programs that speak TLS by other libraries, and the Debian package that has each. The test of one that
+/// cannot be had says so and is skipped.
+const TLS_PROGRAMS: [(&str, &str); 3] =
+    [("wget", "wget"), ("go", "golang-go"), ("node", "nodejs")];
+
+/// Bun, which has BoringSSL inside it, as npm has it.
+const BUN: &str = "@oven/bun-linux-x64@1.4.5";
+>>>>>>> i4-tlstest
 
 /// What only guests need, and the Debian package that has it.
 const QEMU: (&str, &str) = ("qemu-system-x86_64", "qemu-system-x86");
@@ -39,6 +56,15 @@ pub(crate) fn run() -> Result<Toolchain> {
     host_components()?;
     let toolchain = toolchain()?;
     programs(&PROGRAMS)?;
+    for program in TLS_PROGRAMS {
+        if let Err(err) = programs(&[program]) {
+            say(program.0, format_args!("not to be had, so its test is skipped: {}", first_line(&err)));
+        }
+    }
+    match bun() {
+        Ok(done) => say("bun", done),
+        Err(err) => say("bun", format_args!("not to be had, so its test is skipped: {}", first_line(&err))),
+    }
     Ok(toolchain)
 }
 
@@ -237,6 +263,31 @@ fn programs(wanted: &[(&str, &str)]) -> Result<()> {
     apt::install(&missing)?;
     say("programs", format_args!("installed {}", missing.join(", ")));
     Ok(())
+}
+
+/// Bun, put into the target directory where the tests look for it.
+fn bun() -> Result<&'static str> {
+    let programs = paths::target().join("programs");
+    if paths::is_executable(&programs.join("bun")) {
+        return Ok("found in the target directory");
+    }
+    std::fs::create_dir_all(&programs)?;
+    let packed = run::capture(
+        Command::new("npm")
+            .args(["pack", "--silent", BUN, "--pack-destination"])
+            .arg(&programs),
+    )?;
+    let archive = programs.join(packed.trim());
+    run::capture(
+        Command::new("tar")
+            .arg("-xzf")
+            .arg(&archive)
+            .arg("-C")
+            .arg(&programs)
+            .args(["--strip-components=2", "package/bin/bun"]),
+    )?;
+    std::fs::remove_file(archive)?;
+    Ok("installed")
 }
 
 fn say(step: &str, what: impl Display) {
