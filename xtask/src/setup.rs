@@ -14,18 +14,11 @@ use crate::toolchain::{self, Compiler, Origin, Toolchain};
 use crate::{apt, paths, run};
 
 /// What tests and the demonstration run, and the Debian package that has it.
-<<<<<<< HEAD
-const PROGRAMS: [(&str, &str); 3] = [
-    ("ip", "iproute2"),
-    ("openssl", "openssl"),
-    ("python3", "python3"),
-];
-=======
 const PROGRAMS: [(&str, &str); 4] = [
-    ("ip", "iproute2"),
-    ("python3", "python3"),
-    ("openssl", "openssl"),
     ("curl", "curl"),
+    ("ip", "iproute2"),
+    ("openssl", "openssl"),
+    ("python3", "python3"),
 ];
 
 /// Programs that speak TLS by other libraries, and the Debian package that has each. The test of one that
@@ -35,7 +28,6 @@ const TLS_PROGRAMS: [(&str, &str); 3] =
 
 /// Bun, which has BoringSSL inside it, as npm has it.
 const BUN: &str = "@oven/bun-linux-x64@1.4.5";
->>>>>>> i4-tlstest
 
 /// What only guests need, and the Debian package that has it.
 const QEMU: (&str, &str) = ("qemu-system-x86_64", "qemu-system-x86");
