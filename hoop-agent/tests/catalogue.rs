@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 const ENTRIES: std::ops::RangeInclusive<u32> = 1..=26;
 
 /// What a row may say, and whether it needs a test, and a reason.
-const STATES: [(&str, bool, bool); 5] = [
+const STATES: [(&str, bool, bool); 6] = [
     ("blocked", true, false),
     ("blocked by the LSM", true, true),
     ("recorded", true, false),
+    ("masked", true, false),
     ("limit", false, true),
     ("not covered", false, true),
 ];
