@@ -3,11 +3,12 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
-use crate::binaries::{self, Binary, KERNEL_TESTS};
+use crate::binaries::{self, Binary, KERNEL_TESTS, Tests};
 use crate::libtest::{self, Tally};
 use crate::{build_ebpf, fuzz, lint, run, setup, vm};
 
@@ -58,28 +59,43 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         or_failure(&mut tally, "fuzzing", fuzz::all(&[], fuzz::SECONDS));
         stage("fuzzing", started);
     }
-    if args.no_kernel {
-        println!("left out, as --no-kernel asks: the kernel tests (package {KERNEL_TESTS})");
-    } else {
-        if !run::is_root() {
-            println!("kernel tests: not root, so they run through sudo");
-        }
-        let command = |it: &_| kernel_test(it, &tests.agent, args.long);
-        tally.add(run_all(&tests.kernel, args, command));
-        stage("kernel tests", started);
-    }
-    if args.no_kernel || args.no_vm {
-        println!("left out, as asked: the guest (`cargo xtask vm`)");
-    } else {
-        or_failure(&mut tally, "guest", vm::short(&args.filter));
-        stage("guest", started);
-    }
+    // The guest has a kernel of its own, so it runs beside the kernel tests, which mostly wait.
+    let (kernel, guest) = thread::scope(|scope| {
+        let guest = scope.spawn(|| guest(args));
+        let kernel = kernel_tests(args, &tests);
+        (kernel, guest.join())
+    });
+    tally.add(kernel);
+    let guest = guest.unwrap_or_else(|_| Ok(Tally::failure("guest")));
+    or_failure(&mut tally, "guest", guest);
+    stage("kernel tests and guest", started);
     for name in &tally.failures {
         println!("failed: {name}");
     }
     println!("took {:.1} s", started.elapsed().as_secs_f64());
     println!("{}", tally.closing_line());
     Ok(tally.is_success())
+}
+
+fn kernel_tests(args: &Args, tests: &Tests) -> Tally {
+    if args.no_kernel {
+        println!("left out, as --no-kernel asks: the kernel tests (package {KERNEL_TESTS})");
+        return Tally::default();
+    }
+    if !run::is_root() {
+        println!("kernel tests: not root, so they run through sudo");
+    }
+    run_all(&tests.kernel, args, |it| {
+        kernel_test(it, &tests.agent, args.long)
+    })
+}
+
+fn guest(args: &Args) -> Result<Tally> {
+    if args.no_kernel || args.no_vm {
+        println!("left out, as asked: the guest (`cargo xtask vm`)");
+        return Ok(Tally::default());
+    }
+    vm::short(&args.filter)
 }
 
 /// Says when a stage was done.

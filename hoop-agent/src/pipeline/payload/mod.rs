@@ -11,6 +11,8 @@ mod exchange;
 pub mod fuzzing;
 mod meaning;
 pub mod piece;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use std::{

@@ -1,0 +1,257 @@
+//! From the ring's bytes to records.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use hoop_common::payload::{PieceHeader, PieceKind, RECEIVED, SENT, SocketPair, TlsCall};
+use hoop_mask::{Config, Key, Masker};
+use zerocopy::{FromZeros, IntoBytes};
+
+use super::{Conversations, Directory, Settings, coverage::Libraries, piece};
+use crate::{
+    clock::ClockOffset,
+    proto::{Fact, Kind, Record, Shared, Workload},
+};
+
+const WORKLOAD: u64 = 7;
+
+/// Captures one workload.
+struct Known(Arc<Settings>);
+
+impl Directory for Known {
+    fn captured(&self, cgroup_id: u64) -> Option<(Shared<Workload>, Arc<Settings>)> {
+        (cgroup_id == WORKLOAD).then(|| (Shared::new(Workload::default()), Arc::clone(&self.0)))
+    }
+
+    fn libraries(&self, _tgid: u32) -> Libraries {
+        Libraries {
+            covered: BTreeSet::new(),
+            uncovered: BTreeSet::from(["rustls in /bin/agent: stripped".to_owned()]),
+        }
+    }
+}
+
+struct Bench {
+    known: Known,
+    conversations: Conversations,
+    records: Vec<Record>,
+}
+
+impl Bench {
+    fn new(max_body: usize) -> Self {
+        let masker = Masker::new(&Config::default(), Key::new("test", &[1; 32])).unwrap();
+        Self {
+            known: Known(Arc::new(Settings {
+                masker: Arc::new(masker),
+                max_body,
+            })),
+            conversations: Conversations::default(),
+            records: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, header: PieceHeader, rest: &[u8]) -> &mut Self {
+        let bytes = [header.as_bytes(), rest].concat();
+        let piece = piece::decode(&bytes).unwrap();
+        let records = &mut self.records;
+        self.conversations
+            .take(&piece, &self.known, ClockOffset(0), &mut |(record, _)| {
+                records.push(record);
+            });
+        self
+    }
+
+    fn data(&mut self, direction: u8, offset: u64, bytes: &[u8]) -> &mut Self {
+        let header = PieceHeader {
+            offset,
+            len: bytes.len() as u32,
+            direction,
+            call: TlsCall::Write as u8,
+            ..header(PieceKind::Data)
+        };
+        self.take(header, bytes)
+    }
+
+    fn ended(&mut self) -> &mut Self {
+        self.take(header(PieceKind::Ended), &[])
+    }
+
+    fn lines(&self) -> String {
+        let line = |record: &Record| serde_json::to_string(record).unwrap();
+        self.records.iter().map(line).collect()
+    }
+}
+
+fn header(kind: PieceKind) -> PieceHeader {
+    PieceHeader {
+        boot_ns: 1_000,
+        workload: WORKLOAD,
+        start_ns: 5,
+        tgid: 100,
+        object: 0xabc,
+        since_ns: 900,
+        kind: kind as u8,
+        ..PieceHeader::new_zeroed()
+    }
+}
+
+fn post(body: &str) -> String {
+    format!(
+        "POST /x HTTP/1.1\r\nHost: a.test\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+#[test]
+fn an_exchange_is_one_record_however_its_pieces_are_cut() {
+    let address = ["alice", "example.org"].join("@");
+    let request = post(&format!(r#"{{"to":"{address}"}}"#));
+    let mut whole = Bench::new(4096);
+    whole.data(SENT, 0, request.as_bytes());
+    whole.data(RECEIVED, 0, OK.as_bytes());
+    assert_eq!(whole.records.len(), 1);
+    assert_eq!(whole.records[0].kind(), Kind::Api);
+    assert!(!whole.lines().contains(&address));
+    assert!(whole.lines().contains(r#""class":"EMAIL","count":1"#));
+    for cut in 1..request.len() {
+        let mut bench = Bench::new(4096);
+        bench
+            .data(SENT, 0, &request.as_bytes()[..cut])
+            .data(SENT, cut as u64, &request.as_bytes()[cut..])
+            .data(RECEIVED, 0, OK.as_bytes());
+        assert_eq!(bench.lines(), whole.lines(), "cut at {cut}");
+    }
+}
+
+#[test]
+fn what_is_beyond_the_limit_of_a_body_leaves_no_half_of_a_secret() {
+    let card = ["4111", "1111", "1111", "1111"].concat();
+    let request = post(&format!("{}{card}", "word ".repeat(100)));
+    for max_body in 480..520 {
+        let mut bench = Bench::new(max_body);
+        bench
+            .data(SENT, 0, request.as_bytes())
+            .data(RECEIVED, 0, OK.as_bytes());
+        let lines = bench.lines();
+        assert!(!lines.contains("4111"), "{max_body}: {lines}");
+        let truncated = max_body < 500 + card.len();
+        assert_eq!(
+            lines.contains(r#""truncated":true"#),
+            truncated,
+            "{max_body}"
+        );
+    }
+}
+
+#[test]
+fn what_no_piece_has_is_said() {
+    let request = post("some text");
+    let mut bench = Bench::new(4096);
+    let header = PieceHeader {
+        len: 30,
+        skipped: request.len() as u32 - 30,
+        direction: SENT,
+        ..header(PieceKind::Data)
+    };
+    bench
+        .take(header, &request.as_bytes()[..30])
+        .data(RECEIVED, 0, OK.as_bytes())
+        .ended();
+    assert!(bench.lines().contains("bytes of a call were not taken"));
+}
+
+#[test]
+fn a_protocol_that_is_not_known_is_told_at_the_end() {
+    let mut bench = Bench::new(4096);
+    bench
+        .data(SENT, 0, b"HELO there, my address is bob@example.org\n")
+        .data(RECEIVED, 0, b"250 fine\n");
+    assert_eq!(bench.records.len(), 0);
+    bench.ended();
+    let [record] = bench.records.as_slice() else {
+        panic!("{}", bench.lines());
+    };
+    let Some(Fact::Plaintext(plain)) = &record.fact else {
+        panic!("{record:?}");
+    };
+    assert_eq!(plain.format, "text");
+    let sent = plain.sent.as_ref().unwrap();
+    assert!(sent.text.starts_with("HELO there, my address is [EMAIL:"));
+    assert_eq!(plain.received.as_ref().unwrap().text, "250 fine\n");
+}
+
+#[test]
+fn server_sent_events_that_nothing_joins_are_only_counted() {
+    let body = "data: {\"t\":\"4111 1111\"}\n\ndata: {\"t\":\" 1111 1111\"}\n\n";
+    let response = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut bench = Bench::new(4096);
+    bench
+        .data(SENT, 0, post("{}").as_bytes())
+        .data(RECEIVED, 0, response.as_bytes());
+    assert_eq!(bench.records.len(), 1);
+    assert!(!bench.lines().contains("1111"), "{}", bench.lines());
+    assert!(bench.lines().contains(&format!(r#""size":{}"#, body.len())));
+}
+
+#[test]
+fn a_connection_of_which_nothing_is_read_is_said_and_one_that_is_read_is_not() {
+    let pair = SocketPair {
+        family: 2,
+        remote: {
+            let mut remote = [0; 16];
+            remote[..4].copy_from_slice(&[192, 0, 2, 1]);
+            remote
+        },
+        remote_port: 443,
+        ..SocketPair::new_zeroed()
+    };
+    let hello = |cookie| PieceHeader {
+        other: cookie,
+        ..header(PieceKind::Hello)
+    };
+    let joined = PieceHeader {
+        other: 1,
+        join: 1,
+        ..header(PieceKind::Joined)
+    };
+    let mut bench = Bench::new(4096);
+    bench
+        .take(hello(1), pair.as_bytes())
+        .take(hello(2), pair.as_bytes())
+        .data(SENT, 0, post("{}").as_bytes())
+        .take(joined, pair.as_bytes())
+        .data(RECEIVED, 0, OK.as_bytes())
+        .ended();
+    let coverage: Vec<_> = bench
+        .records
+        .iter()
+        .filter_map(|record| match &record.fact {
+            Some(Fact::Coverage(coverage)) => Some(coverage),
+            _ => None,
+        })
+        .collect();
+    let [coverage] = coverage.as_slice() else {
+        panic!("{}", bench.lines());
+    };
+    assert_eq!(coverage.socket, 2);
+    assert_eq!(coverage.dst_endpoint.as_ref().unwrap().ip, "192.0.2.1");
+    assert_eq!(coverage.uncovered, ["rustls in /bin/agent: stripped"]);
+}
+
+#[test]
+fn of_other_workloads_nothing_is_kept() {
+    let mut bench = Bench::new(4096);
+    let header = PieceHeader {
+        workload: WORKLOAD + 1,
+        len: OK.len() as u32,
+        ..header(PieceKind::Data)
+    };
+    bench.take(header, OK.as_bytes()).ended();
+    assert_eq!(bench.records.len(), 0);
+}
