@@ -116,7 +116,14 @@ fn in_bodies() {
             ),
         ));
     }
-    talks.extend(answers.iter().map(|(name, _)| asking(name, "the end.")));
+    talks.extend(answers.iter().map(|(name, _)| {
+        let until = if name.starts_with("text") {
+            "\r\n0\r\n\r\n"
+        } else {
+            "the end."
+        };
+        asking(name, until)
+    }));
     leave_nothing(&secrets, &talks, &answers);
 }
 
@@ -221,7 +228,7 @@ fn in_command_lines() {
     let server = HttpsServer::start(&lab);
     daemon::write_policy(&lab, &lab.policy("agent", CAPTURE));
     let mut daemon = Daemon::start_with(&lab, "trace");
-    let mut curl = |arguments: &[String]| {
+    let curl = |arguments: &[String]| {
         let mut curl = Command::new("/usr/bin/curl");
         succeed(&lab, Some(&workload), curl.arg("-sk").args(arguments));
     };

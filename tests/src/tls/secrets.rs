@@ -173,9 +173,19 @@ impl Maker {
         self.state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32
     }
 
+    /// Random characters; the last is a digit where there may be one, as a token without any digit may
+    /// as well be words.
     fn text(&mut self, of: &[u8], len: usize) -> String {
+        let digits: Vec<u8> = of.iter().copied().filter(u8::is_ascii_digit).collect();
         (0..len)
-            .map(|_| char::from(of[self.next() as usize % of.len()]))
+            .map(|at| {
+                let of = if at + 1 == len && !digits.is_empty() {
+                    &digits
+                } else {
+                    of
+                };
+                char::from(of[self.next() as usize % of.len()])
+            })
             .collect()
     }
 
