@@ -85,7 +85,10 @@ pub(crate) fn bytes(masker: &Arc<Masker>, bytes: &[u8], whole: bool) -> Vec<u8> 
     let whole_until = if whole {
         bytes.len()
     } else {
-        bytes.iter().rposition(|byte| *byte == 0).map_or(0, |nul| nul + 1)
+        bytes
+            .iter()
+            .rposition(|byte| *byte == 0)
+            .map_or(0, |nul| nul + 1)
     };
     let (complete, begun) = bytes.split_at(whole_until);
     masker.mask_into(complete, &mut masked, &mut findings);
