@@ -14,18 +14,12 @@ use hoop_mask::{Config, Key, Masker};
 use peer::Peer;
 use score::Score;
 
+
 fn main() -> anyhow::Result<()> {
     // Cargo adds `--bench`.
-    let mut arguments = std::env::args_os()
-        .skip(1)
-        .filter(|argument| argument != "--bench");
-    let path: PathBuf = arguments
-        .next()
-        .context("usage: quality FILE [errors]")?
-        .into();
-    let errors = arguments
-        .next()
-        .is_some_and(|argument| argument == "errors");
+    let mut arguments = std::env::args_os().skip(1).filter(|argument| argument != "--bench");
+    let path: PathBuf = arguments.next().context("usage: quality FILE [errors]")?.into();
+    let errors = arguments.next().is_some_and(|argument| argument == "errors");
     let samples = score::read(&path).with_context(|| path.display().to_string())?;
     let masker = Masker::new(&Config::default(), Key::new("bench", &[7; 32]))?;
     let peer = Peer::new()?;
@@ -35,24 +29,12 @@ fn main() -> anyhow::Result<()> {
             let found = masker.mask(sample.full_text.as_bytes()).findings;
             let found: Vec<_> = found
                 .iter()
-                .map(|found| {
-                    (
-                        found.class.to_string(),
-                        found.start as usize..found.end as usize,
-                    )
-                })
+                .map(|found| (found.class.to_string(), found.start as usize..found.end as usize))
                 .collect();
             ours.count(sample, &found, loose);
             theirs.count(sample, &peer.mask(&mut sample.full_text.clone())?, loose);
         }
-        println!(
-            "{}",
-            if loose {
-                "\nat an overlapping place"
-            } else {
-                "at exactly the place"
-            }
-        );
+        println!("{}", if loose { "\nat an overlapping place" } else { "at exactly the place" });
         ours.print("hoop-mask");
         theirs.print("dd-sensitive-data-scanner");
         if errors && !loose {

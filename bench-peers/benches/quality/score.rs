@@ -118,22 +118,17 @@ impl Score {
             false => label == found,
         };
         for (label, range) in &labels {
-            let Some(class) = class_of(label) else {
-                continue;
-            };
+            let Some(class) = class_of(label) else { continue };
             if class == "DATE_OF_BIRTH" && !speaks_of_birth(text) {
                 continue;
             }
-            let hit = findings
-                .iter()
-                .any(|(found, at)| found == class && meets(range, at));
+            let hit = findings.iter().any(|(found, at)| found == class && meets(range, at));
             let counts = self.classes.entry(class.to_owned()).or_default();
             if hit {
                 counts.hits += 1;
             } else {
                 counts.misses += 1;
-                self.errors
-                    .push(format!("miss        {class:<14} {}", around(text, range)));
+                self.errors.push(format!("miss        {class:<14} {}", around(text, range)));
             }
         }
         for (class, found) in findings {
@@ -142,8 +137,7 @@ impl Score {
                 .any(|(label, at)| class_of(label) == Some(class) && meets(at, found));
             if !right {
                 self.classes.entry(class.clone()).or_default().false_alarms += 1;
-                self.errors
-                    .push(format!("false alarm {class:<14} {}", around(text, found)));
+                self.errors.push(format!("false alarm {class:<14} {}", around(text, found)));
             }
         }
     }
@@ -163,12 +157,7 @@ impl Score {
             "hits", "false", "miss", "precision", "recall", "F1"
         );
         let total = self.total();
-        for (class, counts) in self
-            .classes
-            .iter()
-            .map(|(name, counts)| (name.as_str(), counts))
-            .chain([("all", &total)])
-        {
+        for (class, counts) in self.classes.iter().map(|(name, counts)| (name.as_str(), counts)).chain([("all", &total)]) {
             println!(
                 "  {class:<26} {:>5} {:>5} {:>5} {:>9.3} {:>6.3} {:>6.3}",
                 counts.hits,
@@ -183,29 +172,18 @@ impl Score {
 }
 
 fn bytes(text: &str, span: &Span) -> Range<usize> {
-    let byte = |place| {
-        text.char_indices()
-            .nth(place)
-            .map_or(text.len(), |(byte, _)| byte)
-    };
+    let byte = |place| text.char_indices().nth(place).map_or(text.len(), |(byte, _)| byte);
     byte(span.start_position)..byte(span.end_position)
 }
 
 /// Whether a date in this text is to be told from other dates.
 fn speaks_of_birth(text: &str) -> bool {
     let text = text.to_lowercase();
-    ["birth", "born", "dob"]
-        .iter()
-        .any(|word| text.contains(word))
+    ["birth", "born", "dob"].iter().any(|word| text.contains(word))
 }
 
 fn around(text: &str, range: &Range<usize>) -> String {
     let start = text.floor_char_boundary(range.start.saturating_sub(50));
     let end = text.ceil_char_boundary((range.end + 20).min(text.len()));
-    format!(
-        "{:?}<<{}>>{:?}",
-        &text[start..range.start],
-        &text[range.clone()],
-        &text[range.end..end]
-    )
+    format!("{:?}<<{}>>{:?}", &text[start..range.start], &text[range.clone()], &text[range.end..end])
 }

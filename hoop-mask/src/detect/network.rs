@@ -17,15 +17,9 @@ pub(super) fn look(scan: &mut Scan<'_>, at: usize) {
     }
     let start = bytes::run_start(text, at, HEX, 5);
     let before = bytes::before(text, start);
-    if at - start > 4 || before == b':' || before == b'.' {
+    if at - start > 4 || before == b':' || before == b'.' || bytes::is(before, WORD) {
         return;
     }
-    // `mac:00:1a:...`: the word names the address.
-    let named = bytes::is(before, WORD);
-    if named && next == b':' {
-        return;
-    }
-    let start = if named { at + 1 } else { start };
     let mut end = start;
     let limit = text.len().min(start + LIMIT + 1);
     while end < limit && (bytes::is(text[end], HEX) || matches!(text[end], b':' | b'.')) {

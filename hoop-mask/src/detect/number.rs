@@ -157,18 +157,9 @@ fn in_groups(scan: &mut Scan<'_>, at: usize, first_end: usize) {
     if first > LIMIT || bytes::is(before, WORD) {
         return;
     }
-    let before_that = bytes::before(text, at.saturating_sub(1));
-    let joined = match before {
-        b'.' | b'-' | b'/' | b'_' => bytes::is(before_that, ALNUM),
-        // A time of day; but `ssn:078-05-1120`.
-        b':' => before_that.is_ascii_digit(),
-        // A group of thousands; but a column of digits before this one.
-        b',' => {
-            let grouped = matches!(bytes::get(text, first_end), b'-' | b'.');
-            before_that.is_ascii_digit() && first == 3 && !grouped
-        }
-        _ => false,
-    };
+    let joined = matches!(before, b'.' | b'-' | b'/' | b'_' | b',' | b':')
+        && at >= 2
+        && bytes::is(text[at - 2], ALNUM);
     if before == b'.' && joined && first >= 5 {
         return;
     }
@@ -439,6 +430,13 @@ fn named_date(scan: &mut Scan<'_>, at: usize, end: usize) -> bool {
     if !follows {
         return false;
     }
+    // Such a date has a day as well; most years in a text stand alone.
+    let day = text[at.saturating_sub(24)..at]
+        .iter()
+        .any(u8::is_ascii_digit);
+    if !day || scan.context.subjects(text, at, end).all & context::BIRTH == 0 {
+        return false;
+    }
     let (mut from, mut start, mut month) = (at, None, false);
     // `14 de marzo de 1987` has the most words.
     for _ in 0..4 {
@@ -461,11 +459,8 @@ fn named_date(scan: &mut Scan<'_>, at: usize, end: usize) -> bool {
     let Some(start) = start.filter(|&start| !bytes::is(bytes::before(text, start), WORD)) else {
         return false;
     };
-    let born = scan.context.subjects(text, start, end).all & context::BIRTH != 0;
-    if born {
-        scan.report(Core::DateOfBirth, start, end);
-    }
-    born
+    scan.report(Core::DateOfBirth, start, end);
+    true
 }
 
 /// Where the extension after a telephone number ends: `x12`, ` ext. 12`.

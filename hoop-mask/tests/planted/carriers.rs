@@ -190,22 +190,6 @@ pub const CARRIERS: &[(&str, Carry)] = &[
             secret,
         )
     }),
-    ("columns", |secret, random| {
-        let text = format!(
-            "id,{},name\n{},{},{}\n",
-            secret.label,
-            random.below(100),
-            secret.text,
-            filler(random)
-        );
-        // A label is a line away, and other values may be between.
-        let own = ["email", "card", "iban", "ssn", "ip", "mac", "note"].contains(&secret.label);
-        if own { plain(text, secret) } else { None }
-    }),
-    ("log, colon", |secret, random| {
-        let text = format!("W {} {}:{} ok", random.below(10), secret.label, secret.text);
-        plain(text, secret)
-    }),
     ("log", |secret, random| {
         let text = format!(
             "2026-11-25T16:40:0{}Z INFO request done {}={} status=200 took=12ms\n",
