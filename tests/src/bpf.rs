@@ -162,6 +162,31 @@ pub fn pinned(directory: &Path) -> Vec<Program> {
     programs
 }
 
+/// The programs that a process has descriptors of.
+///
+/// # Panics
+///
+/// When the process is gone.
+#[must_use]
+pub fn held_by(pid: u32) -> Vec<Program> {
+    let mut programs: Vec<Program> = fs::read_dir(format!("/proc/{pid}/fdinfo"))
+        .expect("the process is there")
+        .flatten()
+        // A descriptor may be closed meanwhile.
+        .filter_map(|entry| fs::read_to_string(entry.path()).ok())
+        .filter_map(|info| {
+            let number = |name| u32::try_from(number_in(&info, name)?).ok();
+            Some(Program {
+                id: number("prog_id")?,
+                kind: number("prog_type")?,
+            })
+        })
+        .collect();
+    programs.sort();
+    programs.dedup();
+    programs
+}
+
 /// Numbers of the programs that are attached to the cgroup itself, not to those above it.
 ///
 /// # Panics
@@ -219,6 +244,10 @@ fn bpf<T>(command: libc::c_long, attributes: &mut [T]) -> Result<OwnedFd, Errno>
 /// A number in the descriptor's fdinfo.
 fn field(fd: &OwnedFd, name: &str) -> Option<u64> {
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).ok()?;
+    number_in(&info, name)
+}
+
+fn number_in(info: &str, name: &str) -> Option<u64> {
     let mut lines = info.lines().filter_map(|line| line.split_once(':'));
     let (_, value) = lines.find(|(field, _)| *field == name)?;
     value.trim().parse().ok()

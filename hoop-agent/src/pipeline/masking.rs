@@ -67,14 +67,36 @@ impl Findings {
 pub(crate) fn text(masker: &Masker, text: &[u8], findings: &mut Findings) -> String {
     let masked = masker.mask(text);
     findings.add(&masked.findings);
-    String::from_utf8_lossy(&masked.bytes).into_owned()
+    string(masked.bytes)
+}
+
+/// Masks a text. If it is not the whole of it, what may be the first half of a secret is left out.
+pub(crate) fn body(
+    masker: &Arc<Masker>,
+    bytes: &[u8],
+    whole: bool,
+    findings: &mut Findings,
+) -> String {
+    if whole {
+        return text(masker, bytes, findings);
+    }
+    let (mut masked, mut found) = (Vec::with_capacity(bytes.len()), Vec::new());
+    masker.stream().push(bytes, &mut masked, &mut found);
+    findings.add(&found);
+    string(masked)
 }
 
 /// Masks the value of a field whose name says what it is: a header, a column.
 pub(crate) fn field(masker: &Masker, name: &str, value: &[u8], findings: &mut Findings) -> String {
     let masked = masker.mask_field(name, value);
     findings.add(&masked.findings);
-    String::from_utf8_lossy(&masked.bytes).into_owned()
+    string(masked.bytes)
+}
+
+/// What is no UTF-8 is replaced.
+fn string(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 /// Masks arguments or a path, as a workload chose them. If the last argument is not the whole of it, what

@@ -83,24 +83,12 @@ pub struct Load {
 impl Load {
     /// Starts a load in a network and a cgroup.
     pub fn start(network: &Namespace, cgroup: &Cgroup) -> Result<Self> {
-        let entrance = OpenOptions::new()
-            .write(true)
-            .custom_flags(libc::O_CLOEXEC)
-            .open(cgroup.directory().join("cgroup.procs"))?;
-        let fd = entrance.as_raw_fd();
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg(ROLE);
-        network
-            .enter(&mut command)
+        command
+            .arg(ROLE)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
-        // SAFETY: write is async-signal-safe, and the file stays open until after the spawn.
-        unsafe {
-            command.pre_exec(move || match libc::write(fd, b"0".as_ptr().cast(), 1) {
-                1 => Ok(()),
-                _ => Err(std::io::Error::last_os_error()),
-            });
-        }
+        place(&mut command, network, cgroup)?;
         let mut child = command.spawn().context("start a load")?;
         Ok(Self {
             stdin: child.stdin.take(),
@@ -138,6 +126,20 @@ impl Drop for Load {
         drop(self.stdin.take());
         let _ = self.child.wait();
     }
+}
+
+/// Lets `command` start in a network and a cgroup.
+pub fn place(command: &mut Command, network: &Namespace, cgroup: &Cgroup) -> Result<()> {
+    let entrance = OpenOptions::new()
+        .write(true)
+        .custom_flags(libc::O_CLOEXEC)
+        .open(cgroup.directory().join("cgroup.procs"))?;
+    network.enter(command);
+    // SAFETY: write is async-signal-safe, and the closure owns the file.
+    unsafe {
+        command.pre_exec(move || (&entrance).write_all(b"0"));
+    }
+    Ok(())
 }
 
 /// What the load itself runs: carries out orders from standard input until there are no more.

@@ -8,6 +8,7 @@ mod field;
 mod load;
 mod memory;
 mod pair;
+mod payload;
 mod pipeline;
 mod programs;
 mod report;
@@ -16,6 +17,7 @@ mod start;
 mod stats;
 mod stop;
 mod tiny;
+mod tls;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -59,13 +61,15 @@ fn main() -> Result<()> {
     let settings = Settings::parse(arguments)?;
     let mut report = Report::new(settings.quick);
     report.print_head();
-    let parts: [(&str, Part); 6] = [
+    let parts: [(&str, Part); 8] = [
         ("pipeline", pipeline),
         ("connect", connect),
         ("reload", reload),
         ("memory", memory),
         ("exec", spawn::measure),
         ("start", start::measure),
+        ("payload", payload::measure),
+        ("tls", tls::measure),
     ];
     for (name, part) in parts {
         if settings.only.is_empty() || settings.only.iter().any(|only| only == name) {

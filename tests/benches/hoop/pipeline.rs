@@ -144,7 +144,8 @@ fn net(sequence: u64) -> NetEvent {
     }
 }
 
-fn cpu_time() -> Result<Duration> {
+/// What this thread has run so far.
+pub fn cpu_time() -> Result<Duration> {
     let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID)?;
     Ok(time.into())
 }

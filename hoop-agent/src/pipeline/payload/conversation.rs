@@ -280,7 +280,7 @@ impl Saying {
         if opcode == Opcode::Binary {
             body.only_count();
         }
-        body.push(payload, &mut findings);
+        body.push(payload);
         let api = ApiActivity {
             protocol: "websocket".to_owned(),
             message: Some(ApiMessage {
@@ -365,7 +365,7 @@ impl Plain {
             Direction::Sent => &mut self.sent,
             Direction::Received => &mut self.received,
         };
-        body.push(bytes, &mut self.findings);
+        body.push(bytes);
     }
 
     fn lacks(&mut self, reason: &str) {

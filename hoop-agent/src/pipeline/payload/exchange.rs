@@ -101,7 +101,7 @@ impl Exchange {
         if let Some(tool) = &mut self.tool {
             tools.request_bytes(tool, bytes);
         }
-        self.request_body.push(bytes, &mut self.findings);
+        self.request_body.push(bytes);
     }
 
     pub(super) fn request_end(
@@ -147,7 +147,7 @@ impl Exchange {
         if let Some(tool) = &mut self.tool {
             tools.response_bytes(tool, bytes);
         }
-        self.response_body.push(bytes, &mut self.findings);
+        self.response_body.push(bytes);
     }
 
     pub(super) fn event(

@@ -35,6 +35,7 @@ fn mask(text: &mut String, masker: &Masker, findings: &mut Findings) {
 fn attribute((key, value): (&'static str, serde_json::Value)) -> Attribute {
     Attribute {
         key: key.to_owned(),
-        value: value.to_string(),
+        // Writing into memory does not fail.
+        value: serde_json::to_string(&value).unwrap_or_default(),
     }
 }

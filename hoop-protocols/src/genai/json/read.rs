@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use memchr::memchr2;
+
 use super::Json;
 
 /// Containers within containers that are kept, as in `serde_json`; deeper ones are passed over.
@@ -182,10 +184,11 @@ impl Reader<'_> {
     /// From the opening quote to behind the closing one; what there is of it if it is cut.
     fn string(&mut self) -> String {
         self.at += 1;
-        let mut text = Vec::new();
+        // No escape is shorter than what it stands for.
+        let mut text = Vec::with_capacity(string_len(&self.bytes[self.at..]));
         loop {
             let rest = &self.bytes[self.at..];
-            let Some(end) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')) else {
+            let Some(end) = memchr2(b'"', b'\\', rest) else {
                 text.extend_from_slice(rest);
                 self.at = self.bytes.len();
                 self.stop();
@@ -380,6 +383,19 @@ impl Reader<'_> {
         }
         self.at = self.bytes.len();
     }
+}
+
+/// Bytes up to the closing quote, or up to the end of the input.
+fn string_len(rest: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(found) = rest.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
+        at += found;
+        if rest[at] == b'"' {
+            return at;
+        }
+        at += 2;
+    }
+    rest.len()
 }
 
 fn repeats(members: &[(String, Json)]) -> bool {
