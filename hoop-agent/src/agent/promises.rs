@@ -10,7 +10,7 @@ use crate::{
     },
 };
 
-/// What keeps a promise: any of these sets of programs, all of its programs attached.
+/// What keeps a promise: any of these sets of programs, all of its programs attached, or ready to be.
 fn keepers(promise: Promise) -> &'static [&'static [&'static str]] {
     match promise {
         Promise::SocketFamilies => &[
@@ -18,6 +18,13 @@ fn keepers(promise: Promise) -> &'static [&'static [&'static str]] {
             &["hoop_enter_socket", "hoop_enter_socketpair"],
         ],
         Promise::UnixPaths => &[&["hoop_unix_connect", "hoop_unix_send"]],
+        Promise::Plaintext => &[&[
+            "hoop_tls_call",
+            "hoop_tls_return",
+            "hoop_tls_close",
+            "hoop_go_call",
+            "hoop_go_return",
+        ]],
     }
 }
 
@@ -77,7 +84,7 @@ fn broken(promise: Promise, hooks: &Hooks) -> Option<String> {
     let sets = keepers(promise);
     let kept = sets
         .iter()
-        .any(|set| set.iter().all(|program| hooks.is_attached(program)));
+        .any(|set| set.iter().all(|program| hooks.is_loaded(program)));
     if kept {
         return None;
     }
@@ -112,6 +119,21 @@ mod tests {
         let file = directory.path().join("agent.yaml");
         std::fs::write(&file, text)?;
         Ok(policy::load(&file)?)
+    }
+
+    #[test]
+    fn plaintext_is_promised_in_every_mode() -> anyhow::Result<()> {
+        for mode in ["observe", "enforce"] {
+            let policies = policies(&format!("mode: {mode}\n  capture: {{ tls: true }}"))?;
+            assert_eq!(check(&policies, &hooks(&[])), Ok(Vec::new()));
+            let problems = check(&policies, &hooks(&["hoop_go_return"]));
+            let text = problems.expect_err("nothing keeps it").to_string();
+            assert!(
+                text.contains("cannot read plaintext at TLS libraries: go_return"),
+                "{text}"
+            );
+        }
+        Ok(())
     }
 
     #[test]

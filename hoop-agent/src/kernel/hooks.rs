@@ -414,12 +414,6 @@ impl Hooks {
             .find_map(|(hook, state)| (hook.program == program).then_some(state))
     }
 
-    /// Whether a program is attached, and stops what it judges.
-    #[must_use]
-    pub fn is_attached(&self, program: &str) -> bool {
-        self.state(program) == Some(&HookState::Attached)
-    }
-
     /// Whether a program is attached, or ready to be.
     #[must_use]
     pub fn is_loaded(&self, program: &str) -> bool {

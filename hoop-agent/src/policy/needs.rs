@@ -7,7 +7,7 @@ use hoop_common::policy::{Mode, SocketKind};
 use super::diagnostic::Position;
 use super::model::{Policy, socket_name};
 
-/// Something that a policy says will not happen, and that takes a hook which not every kernel has.
+/// Something that a policy says will not happen, or will be seen, and that takes a hook which not every kernel has.
 /// Which hooks keep it is in `agent/promises.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Promise {
@@ -15,11 +15,13 @@ pub enum Promise {
     SocketFamilies,
     /// Unix sockets are denied by their path.
     UnixPaths,
+    /// Plaintext is read at TLS libraries.
+    Plaintext,
 }
 
 impl Promise {
     /// Every promise.
-    pub const ALL: [Self; 2] = [Self::SocketFamilies, Self::UnixPaths];
+    pub const ALL: [Self; 3] = [Self::SocketFamilies, Self::UnixPaths, Self::Plaintext];
 }
 
 impl fmt::Display for Promise {
@@ -27,6 +29,7 @@ impl fmt::Display for Promise {
         f.write_str(match self {
             Self::SocketFamilies => "stop sockets of other families than IPv4 and IPv6",
             Self::UnixPaths => "deny Unix sockets by path",
+            Self::Plaintext => "read plaintext at TLS libraries",
         })
     }
 }
@@ -42,7 +45,7 @@ pub struct Need {
     pub position: Position,
 }
 
-/// What a policy needs. Nothing in `observe` and `shadow`, which promise to stop nothing.
+/// What a policy needs. `observe` and `shadow` promise to stop nothing.
 #[must_use]
 pub fn needs(policy: &Policy) -> Vec<Need> {
     let mut needs = Vec::new();
@@ -50,6 +53,7 @@ pub fn needs(policy: &Policy) -> Vec<Need> {
         needs.extend(socket_families(policy));
         needs.extend(unix_paths(policy));
     }
+    needs.extend(plaintext(policy));
     needs
 }
 
@@ -72,5 +76,14 @@ fn unix_paths(policy: &Policy) -> Option<Need> {
         promise: Promise::UnixPaths,
         stated: "`sockets.unix.deny` names paths".to_owned(),
         position: first.position,
+    })
+}
+
+fn plaintext(policy: &Policy) -> Option<Need> {
+    let capture = policy.capture?;
+    Some(Need {
+        promise: Promise::Plaintext,
+        stated: "`capture.tls` is true".to_owned(),
+        position: capture.position,
     })
 }
