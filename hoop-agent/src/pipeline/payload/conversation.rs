@@ -244,7 +244,8 @@ impl Saying {
                 masked: findings.take(),
                 ..ApiActivity::default()
             };
-            self.done.push((Kind::Api, self.now_ns, Fact::Api(Box::new(api))));
+            self.done
+                .push((Kind::Api, self.now_ns, Fact::Api(Box::new(api))));
         }
     }
 
@@ -268,7 +269,8 @@ impl Saying {
         let mut calls = Vec::new();
         let mut api = exchange.finish(self.now_ns, tools, &mut calls);
         api.connection = Some(self.tls.clone());
-        self.done.push((Kind::Api, began_ns, Fact::Api(Box::new(api))));
+        self.done
+            .push((Kind::Api, began_ns, Fact::Api(Box::new(api))));
         self.write_calls(calls);
     }
 
@@ -305,7 +307,8 @@ impl Saying {
             masked: findings.take(),
             ..ApiActivity::default()
         };
-        self.done.push((Kind::Api, self.now_ns, Fact::Api(Box::new(api))));
+        self.done
+            .push((Kind::Api, self.now_ns, Fact::Api(Box::new(api))));
     }
 
     fn unreadable(&mut self, stream: Option<u64>, bytes: u64, reason: Reason) {
