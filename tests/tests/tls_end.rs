@@ -40,7 +40,7 @@ fn programs_go_on_when_the_daemon_ends_and_when_it_comes_back() {
     let go_on = || {
         let before = server.heard().len();
         wait::until("the programs to go on", || {
-            (server.heard().len() > before + 30).then_some(())
+            (server.heard().len() > before + 12).then_some(())
         });
     };
     go_on();

@@ -113,9 +113,90 @@ pub(crate) fn bytes(masker: &Arc<Masker>, bytes: &[u8], whole: bool) -> Vec<u8> 
             .map_or(0, |nul| nul + 1)
     };
     let (complete, begun) = bytes.split_at(whole_until);
-    masker.mask_into(complete, &mut masked, &mut findings);
-    if !begun.is_empty() {
+    let (complete, secret_follows) = options(masker, complete);
+    masker.mask_into(&complete, &mut masked, &mut findings);
+    if !begun.is_empty() && !secret_follows {
         masker.stream().push(begun, &mut masked, &mut findings);
     }
     masked
+}
+
+/// Masks the values that stand in an argument of their own, after the option that says what they are, as
+/// in `--token VALUE`. Says also whether such a value was to follow. Arguments end in NUL.
+fn options(masker: &Masker, arguments: &[u8]) -> (Vec<u8>, bool) {
+    let mut masked = Vec::with_capacity(arguments.len());
+    let mut option: &[u8] = b"";
+    for argument in arguments.split_inclusive(|byte| *byte == 0) {
+        let (value, end) = match argument.split_last() {
+            Some((0, value)) => (value, &b"\0"[..]),
+            _ => (argument, &b""[..]),
+        };
+        if value.starts_with(b"-") || option.is_empty() {
+            masked.extend(value);
+        } else if is_user(option) {
+            // curl(1): `-u USER:PASSWORD`.
+            let colon = value.iter().position(|byte| *byte == b':');
+            let (user, password) = value.split_at(colon.map_or(value.len(), |at| at + 1));
+            masked.extend(user);
+            if !password.is_empty() {
+                masked.extend(masker.mask_field("password", password).bytes);
+            }
+        } else {
+            let name = String::from_utf8_lossy(option);
+            masked.extend(masker.mask_field(name.trim_start_matches('-'), value).bytes);
+        }
+        masked.extend(end);
+        let takes_one = is_user(value) || value.starts_with(b"--") && !value.contains(&b'=');
+        option = if takes_one { value } else { b"" };
+    }
+    (masked, !option.is_empty())
+}
+
+fn is_user(option: &[u8]) -> bool {
+    [&b"-u"[..], b"--user", b"-U", b"--proxy-user"].contains(&option)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bytes, of_no_policy};
+
+    fn masked(line: &str) -> String {
+        let arguments = line.replace(' ', "\0") + "\0";
+        let masked = bytes(&of_no_policy(), arguments.as_bytes(), true);
+        String::from_utf8_lossy(&masked).replace('\0', " ")
+    }
+
+    #[test]
+    fn an_option_says_what_the_next_argument_is() {
+        let secret = ["hUeOq6gZE0K0q0y1", "wewHcVbrEVW1gCB6"].concat();
+        for option in [
+            "--oauth2-bearer ",
+            "--api-token ",
+            "--password ",
+            "-u alice:",
+        ] {
+            let line = masked(&format!("tool {option}{secret} https://localhost/"));
+            assert!(!line.contains(&secret[..8]), "{line}");
+            assert!(line.ends_with(" https://localhost/ "), "{line}");
+        }
+    }
+
+    #[test]
+    fn other_options_leave_arguments_as_they_are() {
+        for line in [
+            "tool --output json --verbose ",
+            "sort -u names ",
+            "tool --token --verbose ",
+            "tool --token=$TOKEN ",
+            "",
+        ] {
+            assert_eq!(masked(line.trim_end()).trim(), line.trim());
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_not_all_there_is_left_out() {
+        let masked = bytes(&of_no_policy(), b"tool\0--password\0hunt", false);
+        assert_eq!(masked, b"tool\0--password\0");
+    }
 }

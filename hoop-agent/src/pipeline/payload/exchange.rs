@@ -124,6 +124,11 @@ impl Exchange {
         self.protocol = version(head.version);
         let content_type = head.headers.text("content-type");
         let content_type = content_type.as_deref();
+        if content_type.is_some_and(is_event_stream) {
+            // A text may be in pieces in it, each in an event of its own, and half of a secret is masked by
+            // nothing. `attributes` have the texts, joined, of what is known.
+            self.response_body.only_count();
+        }
         let status = head.status.unwrap_or(0);
         self.events = content_type.is_some_and(|kind| kind.starts_with("text/event-stream"));
         if let Some(model) = &mut self.model {
@@ -292,6 +297,12 @@ impl Exchange {
             })
             .collect()
     }
+}
+
+/// Whether a media type is that of server-sent events (WHATWG HTML, 9.2.5).
+fn is_event_stream(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case("text/event-stream")
 }
 
 fn version(version: Version) -> &'static str {
