@@ -32,8 +32,6 @@ pub(super) struct Exchange {
     response: Option<HttpResponse>,
     response_body: Body,
     response_ended: bool,
-    /// Whether the response is a stream of server-sent events.
-    events: bool,
     /// What it may be a call of.
     model: Option<genai::Exchange>,
     tool: Option<mcp::Exchange>,
@@ -54,7 +52,6 @@ impl Exchange {
             response: None,
             response_body: body(),
             response_ended: false,
-            events: false,
             model: None,
             tool: None,
             incomplete: Vec::new(),
@@ -130,7 +127,6 @@ impl Exchange {
             self.response_body.only_count();
         }
         let status = head.status.unwrap_or(0);
-        self.events = content_type.is_some_and(|kind| kind.starts_with("text/event-stream"));
         if let Some(model) = &mut self.model {
             model.response_head(status, content_type);
         }
@@ -215,11 +211,6 @@ impl Exchange {
                 self.request_body.only_count();
                 self.response_body.only_count();
             }
-        }
-        if self.events {
-            // A secret may be cut by the frames of the stream, and only who knows what they carry can
-            // join it. Calls of models and tools are joined, and masked as a whole.
-            self.response_body.only_count();
         }
         let mut attributes: Vec<Attribute> = Vec::new();
         if let Some(call) = self.model.take().and_then(|model| model.end(whole)) {
