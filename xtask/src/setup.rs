@@ -25,7 +25,7 @@ const PROGRAMS: [(&str, &str); 4] = [
 /// cannot be had says so and is skipped.
 const TLS_PROGRAMS: [(&str, &str); 3] = [("wget", "wget"), ("go", "golang-go"), ("node", "nodejs")];
 
-/// Bun, which has BoringSSL inside it, as npm has it.
+/// Bun, which has `BoringSSL` inside it, as npm has it.
 const BUN: &str = "@oven/bun-linux-x64@1.4.5";
 
 /// What only guests need, and the Debian package that has it.
