@@ -23,8 +23,7 @@ const PROGRAMS: [(&str, &str); 4] = [
 
 /// Programs that speak TLS by other libraries, and the Debian package that has each. The test of one that
 /// cannot be had says so and is skipped.
-const TLS_PROGRAMS: [(&str, &str); 3] =
-    [("wget", "wget"), ("go", "golang-go"), ("node", "nodejs")];
+const TLS_PROGRAMS: [(&str, &str); 3] = [("wget", "wget"), ("go", "golang-go"), ("node", "nodejs")];
 
 /// Bun, which has BoringSSL inside it, as npm has it.
 const BUN: &str = "@oven/bun-linux-x64@1.4.5";
@@ -50,12 +49,24 @@ pub(crate) fn run() -> Result<Toolchain> {
     programs(&PROGRAMS)?;
     for program in TLS_PROGRAMS {
         if let Err(err) = programs(&[program]) {
-            say(program.0, format_args!("not to be had, so its test is skipped: {}", first_line(&err)));
+            say(
+                program.0,
+                format_args!(
+                    "not to be had, so its test is skipped: {}",
+                    first_line(&err)
+                ),
+            );
         }
     }
     match bun() {
         Ok(done) => say("bun", done),
-        Err(err) => say("bun", format_args!("not to be had, so its test is skipped: {}", first_line(&err))),
+        Err(err) => say(
+            "bun",
+            format_args!(
+                "not to be had, so its test is skipped: {}",
+                first_line(&err)
+            ),
+        ),
     }
     Ok(toolchain)
 }
