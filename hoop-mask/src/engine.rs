@@ -16,7 +16,7 @@ use crate::view::{Buffer, View};
 use crate::{Action, Finding, Masked, Masker, Via};
 
 /// The bytes of a piece.
-const PIECE: usize = 16 << 10;
+const PIECE: usize = 32 << 10;
 /// So many bytes before a piece are seen with it: the longest start of a secret before what triggers.
 const BEFORE: usize = 1 << 10;
 /// So many bytes after a piece are seen with it.
@@ -532,7 +532,7 @@ fn last_four(value: &[u8]) -> Option<[u8; 4]> {
 /// Masks text that comes in pieces: the output is that of the whole, whatever the pieces are.
 ///
 /// A byte comes out once nothing that follows can make it part of a secret. It keeps at most some
-/// 24 KiB of input (of an allowed finding 32 KiB more), however long a secret is.
+/// 40 KiB of input (of an allowed finding 32 KiB more), however long a secret is.
 pub struct Stream {
     masker: Arc<Masker>,
     engine: Engine,

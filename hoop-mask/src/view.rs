@@ -24,11 +24,23 @@ pub(crate) fn quote_level(byte: u8) -> Option<u32> {
 /// One escape.
 #[derive(Clone, Copy)]
 struct Escape {
-    view: usize,
-    view_len: usize,
-    raw: usize,
-    raw_len: usize,
+    view: u32,
+    raw: u32,
+    raw_len: u32,
+    view_len: u8,
     via: Via,
+}
+
+impl Escape {
+    /// Where the bytes that it stands for end in the view.
+    fn view_end(&self) -> usize {
+        self.view as usize + usize::from(self.view_len)
+    }
+
+    /// Where it ends in the raw bytes.
+    fn raw_end(&self) -> usize {
+        self.raw as usize + self.raw_len as usize
+    }
 }
 
 /// What a window of raw bytes says.
@@ -54,7 +66,11 @@ impl Buffer {
         while let Some(found) = memchr::memchr2(b'\\', b'%', &raw[from..]) {
             let at = from + found;
             let escape = if raw[at] == b'\\' {
-                backslash(raw, at)
+                if raw.get(at + 1) == Some(&b'n') {
+                    Some((2, Decoded::byte(b'\n'), Via::JsonEscaped))
+                } else {
+                    backslash(raw, at)
+                }
             } else {
                 percent(raw, at)
             };
@@ -64,13 +80,18 @@ impl Buffer {
             };
             self.text.extend_from_slice(&raw[done..at]);
             self.escapes.push(Escape {
-                view: self.text.len(),
-                view_len: decoded.len(),
-                raw: at,
-                raw_len,
+                view: self.text.len() as u32,
+                raw: at as u32,
+                raw_len: raw_len as u32,
+                view_len: decoded.len,
                 via,
             });
-            self.text.extend_from_slice(decoded.as_bytes());
+            if decoded.len == 1 {
+                self.text.push(decoded.bytes[0]);
+            } else {
+                self.text
+                    .extend_from_slice(&decoded.bytes[..usize::from(decoded.len)]);
+            }
             done = at + raw_len;
             from = done;
         }
@@ -98,8 +119,8 @@ impl<'a> View<'a> {
     pub(crate) fn raw_start(&self, at: usize) -> usize {
         match self.escape_at(at) {
             None => at,
-            Some(escape) if at < escape.view + escape.view_len => escape.raw,
-            Some(escape) => escape.raw + escape.raw_len + (at - escape.view - escape.view_len),
+            Some(escape) if at < escape.view_end() => escape.raw as usize,
+            Some(escape) => escape.raw_end() + (at - escape.view_end()),
         }
     }
 
@@ -109,34 +130,38 @@ impl<'a> View<'a> {
             return 0;
         };
         match self.escape_at(last) {
-            Some(escape) if last < escape.view + escape.view_len => escape.raw + escape.raw_len,
+            Some(escape) if last < escape.view_end() => escape.raw_end(),
             _ => self.raw_start(last) + 1,
         }
     }
 
     /// The first position in the view of what starts at `raw` or later.
     pub(crate) fn position(&self, raw: usize) -> usize {
-        let next = self.escapes.partition_point(|escape| escape.raw < raw);
+        let next = self
+            .escapes
+            .partition_point(|escape| (escape.raw as usize) < raw);
         let Some(escape) = next.checked_sub(1).map(|i| &self.escapes[i]) else {
             return raw.min(self.text.len());
         };
-        let after = raw.saturating_sub(escape.raw + escape.raw_len);
-        (escape.view + escape.view_len + after).min(self.text.len())
+        let after = raw.saturating_sub(escape.raw_end());
+        (escape.view_end() + after).min(self.text.len())
     }
 
     /// How the bytes from `start` to `end` were written.
     pub(crate) fn via(&self, start: usize, end: usize) -> Via {
         let first = self
             .escapes
-            .partition_point(|escape| escape.view + escape.view_len <= start);
+            .partition_point(|escape| escape.view_end() <= start);
         match self.escapes.get(first) {
-            Some(escape) if escape.view < end => escape.via,
+            Some(escape) if (escape.view as usize) < end => escape.via,
             _ => Via::Plain,
         }
     }
 
     fn escape_at(&self, at: usize) -> Option<&Escape> {
-        let next = self.escapes.partition_point(|escape| escape.view <= at);
+        let next = self
+            .escapes
+            .partition_point(|escape| escape.view as usize <= at);
         next.checked_sub(1).map(|i| &self.escapes[i])
     }
 }
@@ -144,10 +169,11 @@ impl<'a> View<'a> {
 /// What an escape stands for: at most one character.
 struct Decoded {
     bytes: [u8; 4],
-    len: usize,
+    len: u8,
 }
 
 impl Decoded {
+    #[inline]
     fn byte(byte: u8) -> Self {
         Self {
             bytes: [byte, 0, 0, 0],
@@ -157,16 +183,8 @@ impl Decoded {
 
     fn char(char: char) -> Self {
         let mut bytes = [0; 4];
-        let len = char.encode_utf8(&mut bytes).len();
+        let len = char.encode_utf8(&mut bytes).len() as u8;
         Self { bytes, len }
-    }
-
-    fn len(&self) -> usize {
-        self.len
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
     }
 }
 

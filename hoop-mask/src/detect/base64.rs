@@ -2,6 +2,7 @@
 
 use super::{Found, Scan};
 use crate::bytes::{self, BASE64, TOKEN};
+use crate::prefilter::TOKEN_RUN;
 use crate::view::Buffer;
 
 const CHARS: u8 = TOKEN | BASE64;
@@ -71,13 +72,14 @@ impl Base64 {
         self.look(scan, start + skip, end, from, to);
     }
 
-    /// Looks into the run around `at`.
+    /// Looks into the run around `at`, which ends the first [`TOKEN_RUN`] bytes of a token.
     pub(crate) fn around(&mut self, scan: &mut Scan<'_>, at: usize, from: usize, to: usize) {
         if at < self.done {
             return;
         }
-        let start = bytes::run_start(scan.text, at, CHARS, at.saturating_sub(self.done));
-        let end = bytes::run_end(scan.text, at, CHARS, usize::MAX);
+        let token = (at + 1 - TOKEN_RUN).max(self.done);
+        let start = bytes::run_start(scan.text, token, CHARS, token - self.done);
+        let end = bytes::run_end(scan.text, at + 1, CHARS, usize::MAX);
         self.look(scan, start, end, from, to);
     }
 

@@ -82,6 +82,30 @@ static ENDS: [u64; 512] = {
     ends
 };
 
+/// No key.
+const NONE: u8 = u8::MAX;
+
+/// By last letter the first key, and by key the next one with that last letter.
+static CHAINS: ([u8; 32], [u8; KEYS.len()]) = {
+    let (mut first, mut next) = ([NONE; 32], [NONE; KEYS.len()]);
+    let mut i = KEYS.len();
+    while i > 0 {
+        i -= 1;
+        let key = KEYS[i].0.as_bytes();
+        let last = (key[key.len() - 1] & 31) as usize;
+        next[i] = first[last];
+        first[last] = i as u8;
+    }
+    (first, next)
+};
+
+/// Whether a telling key may end in these letters.
+#[inline]
+pub(super) fn may_end(a: u8, b: u8, c: u8) -> bool {
+    let end = end_of(a, b, c);
+    ENDS[end >> 6] & 1 << (end & 63) != 0
+}
+
 /// Three letters, in any case, as a number of 15 bits.
 const fn end_of(a: u8, b: u8, c: u8) -> usize {
     (a as usize & 31) << 10 | (b as usize & 31) << 5 | c as usize & 31
@@ -100,10 +124,11 @@ pub(super) fn kind_of(key: &[u8]) -> Option<Kind> {
         }
     }
     let letters = &letters[free..];
-    let last = *letters.last()?;
-    let (end, kind) = KEYS.iter().find(|(end, _)| {
-        end.as_bytes()[end.len() - 1] == last && letters.ends_with(end.as_bytes())
-    })?;
+    let mut i = CHAINS.0[(*letters.last()? & 31) as usize];
+    while i != NONE && !letters.ends_with(KEYS[i as usize].0.as_bytes()) {
+        i = CHAINS.1[i as usize];
+    }
+    let (end, kind) = KEYS.get(i as usize)?;
     // Short ones are a word of their own, not the end of another: `compass`, `monkey`, `inside`.
     let start = letters.len() - end.len();
     let whole = start == 0 || starts_word(key, end.len());
@@ -179,14 +204,11 @@ pub(super) fn look(scan: &mut Scan<'_>, mark: usize) {
     else {
         return;
     };
-    let last = end_of(a, b, c);
-    if ENDS[last >> 6] & 1 << (last & 63) == 0 {
-        return;
+    if may_end(a, b, c) {
+        telling(scan, mark, end, quoted);
     }
-    telling(scan, mark, end, quoted);
 }
 
-#[cold]
 #[inline(never)]
 fn telling(scan: &mut Scan<'_>, mark: usize, end: usize, quoted: bool) {
     let text = scan.text;

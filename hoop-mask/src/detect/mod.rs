@@ -178,15 +178,14 @@ impl<'a> Scan<'a> {
     /// Looks at every trigger from `from` up to `to`, and hands runs that can be base64 on.
     pub(crate) fn run(&mut self, from: usize, to: usize, mut run: impl FnMut(&mut Self, usize)) {
         prefilter::scan(self.text, from, to, |at, trigger| match trigger {
-            Trigger::Digit => number::look(self, at),
-            Trigger::Mark => {
-                keyed::look(self, at);
-                if self.text[at] == b':' {
-                    url::look(self, at);
-                    network::look(self, at);
-                }
-            }
+            Trigger::Mark => keyed::look(self, at),
             Trigger::At => email::look(self, at),
+            Trigger::Number => number::look(self, at + 1 - prefilter::NUMBER_RUN),
+            Trigger::Mixed => number::after_letter(self, at),
+            Trigger::Year => number::look_at_year(self, at - 1),
+            Trigger::Url => url::look(self, at - 2),
+            Trigger::Colons => network::look(self, at - 1),
+            Trigger::Address => network::look_at_run(self, at + 1 - prefilter::ADDRESS_RUN),
             Trigger::Token => {
                 token::look(self, at + 1 - prefilter::TOKEN_RUN);
                 spoken::look(self, at);

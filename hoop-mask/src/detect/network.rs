@@ -8,6 +8,18 @@ use crate::bytes::{self, HEX, WORD};
 /// The longest textual IPv6 address, with IPv4 at its end.
 const LIMIT: usize = 45;
 
+/// Looks at the run of hexadecimal digits and colons that starts at `start`.
+#[inline(never)]
+pub(super) fn look_at_run(scan: &mut Scan<'_>, start: usize) {
+    let colon = scan.text[start..]
+        .iter()
+        .take(5)
+        .position(|&byte| byte == b':');
+    if let Some(colon) = colon {
+        look(scan, start + colon);
+    }
+}
+
 /// Looks around the `:` at `at`, if it is an address's first.
 pub(super) fn look(scan: &mut Scan<'_>, at: usize) {
     let text = scan.text;
@@ -58,8 +70,8 @@ pub(super) fn is_mac(text: &[u8], separator: u8) -> bool {
 fn is_ipv6(text: &[u8]) -> bool {
     // `a::b` is a path in many languages: an address has a digit or is written out.
     let colons = text.iter().filter(|&&byte| byte == b':').count();
-    colons >= 2
-        && (colons == 7 || text.iter().any(u8::is_ascii_digit))
+    let shortened = memchr::memmem::find(text, b"::").is_some();
+    (colons == 7 || (shortened || colons == 6) && text.iter().any(u8::is_ascii_digit))
         && str::from_utf8(text)
             .ok()
             .and_then(|text| text.parse::<Ipv6Addr>().ok())

@@ -22,7 +22,16 @@ macro_rules! national {
         }),*];
 
         static CHECKS: &[National] = &[$(National {
-            digits: |digits| matches!(digits, $digits),
+            digits: {
+                let (mut mask, mut digits) = (0_u32, 0);
+                while digits < 32 {
+                    if matches!(digits, $digits) {
+                        mask |= 1 << digits;
+                    }
+                    digits += 1;
+                }
+                mask
+            },
             check: $check,
             sure: $sure,
         }),*];
@@ -30,10 +39,19 @@ macro_rules! national {
 }
 
 struct National {
-    digits: fn(usize) -> bool,
+    /// A bit for each number of digits that it can have.
+    digits: u32,
     check: validate::Check,
     /// Its form is proof enough; other numbers need a word that says what they are.
     sure: fn(&[u8]) -> bool,
+}
+
+impl National {
+    /// Whether a value of so many digits is one.
+    #[inline]
+    fn passes(&self, digits: usize, value: &[u8]) -> bool {
+        digits < 32 && self.digits & 1 << digits != 0 && (self.check)(value)
+    }
 }
 
 national! {
@@ -123,38 +141,41 @@ fn separator(text: &[u8]) -> usize {
     }
 }
 
+/// Looks at the digits from `at` on, which follow a letter.
+#[inline(never)]
+pub(super) fn after_letter(scan: &mut Scan<'_>, at: usize) {
+    spoken::look_at_digit(scan, at);
+    if bytes::get(scan.text, at + 1).is_ascii_digit() {
+        let end = bytes::run_end(scan.text, at, DIGIT, LIMIT + 1);
+        letters_first(scan, at, end - at);
+    }
+}
+
+/// Looks at what may be the year of a date whose month has a name.
+#[inline(never)]
+pub(super) fn look_at_year(scan: &mut Scan<'_>, at: usize) {
+    let text = scan.text;
+    let end = bytes::run_end(text, at, DIGIT, 5);
+    // Two digits are a year in the likes of `14-Mar-87` only.
+    let year = match end - at {
+        4 => matches!(text[at], b'1' | b'2'),
+        2 => bytes::before(text, at) != b' ',
+        _ => false,
+    };
+    if year {
+        named_date(scan, at, end);
+    }
+}
+
 /// Looks at the number whose first digit is at `at`.
-#[inline]
+#[inline(never)]
 pub(super) fn look(scan: &mut Scan<'_>, at: usize) {
     let text = scan.text;
     let first_end = bytes::run_end(text, at, DIGIT, LIMIT + 1);
     let first = first_end - at;
     let before = bytes::before(text, at);
-    if bytes::is(before, ALPHA) {
-        spoken::look_at_digit(scan, at);
-        if first >= 2 {
-            letters_first(scan, at, first);
-        }
-        return;
-    }
-    // Two digits are a year in the likes of `14-Mar-87` only.
-    let year = first == 4 && matches!(text[at], b'1' | b'2') || first == 2 && before != b' ';
-    if year && named_date(scan, at, first_end) {
-        return;
-    }
     // Most numbers in a text are short and stand alone, or are a decimal fraction.
-    if first < 7 && !more_follows(text, first_end) {
-        return;
-    }
-    in_groups(scan, at, first_end);
-}
-
-#[inline(never)]
-fn in_groups(scan: &mut Scan<'_>, at: usize, first_end: usize) {
-    let text = scan.text;
-    let first = first_end - at;
-    let before = bytes::before(text, at);
-    if first > LIMIT || bytes::is(before, WORD) {
+    if first < 7 && !more_follows(text, first_end) || first > LIMIT || bytes::is(before, WORD) {
         return;
     }
     let before_that = bytes::before(text, at.saturating_sub(1));
@@ -259,7 +280,8 @@ fn judge(
         // Most dates with a time are when something happened.
         let timed = matches!(after, b'T' | b' ') && bytes::get(text, end + 1).is_ascii_digit();
         let born = if timed {
-            context::key_says(text, start, context::BIRTH)
+            !matches!(bytes::before(text, start), 0 | b'\n')
+                && context::key_says(text, start, context::BIRTH)
         } else {
             hint(scan).all & context::BIRTH != 0
         };
@@ -268,7 +290,7 @@ fn judge(
         }
         return true;
     }
-    let passes = |national: &National| (national.digits)(digits) && (national.check)(value);
+    let passes = |national: &National| national.passes(digits, value);
     let is_ssn = digits == 9 && us::is_ssn(value);
     if is_ssn || CHECKS.iter().any(passes) {
         let hints = hint(scan);
@@ -297,7 +319,7 @@ fn judge(
         scan.report(Core::Card, start, end);
         return true;
     }
-    if whole || digits >= 10 {
+    if (whole || digits >= 10) && plausible(value) {
         let hints = hint(scan);
         return phone_number(scan, start, end, hints.all);
     }
@@ -426,10 +448,10 @@ fn is_time(text: &[u8], end: usize) -> bool {
 }
 
 /// A date of birth with the month by name, whose year is at `at`.
-fn named_date(scan: &mut Scan<'_>, at: usize, end: usize) -> bool {
+fn named_date(scan: &mut Scan<'_>, at: usize, end: usize) {
     let text = scan.text;
     let [.., end_of_word, separator] = text[..at] else {
-        return false;
+        return;
     };
     let follows = match separator {
         b' ' => bytes::is(end_of_word, ALPHA | HIGH) || matches!(end_of_word, b',' | b'.'),
@@ -437,14 +459,7 @@ fn named_date(scan: &mut Scan<'_>, at: usize, end: usize) -> bool {
         _ => false,
     };
     if !follows {
-        return false;
-    }
-    // Such a date has a day as well; most years in a text stand alone.
-    let day = text[at.saturating_sub(24)..at]
-        .iter()
-        .any(u8::is_ascii_digit);
-    if !day || scan.context.subjects(text, at, end).all & context::BIRTH == 0 {
-        return false;
+        return;
     }
     let (mut from, mut start, mut month) = (at, None, false);
     // `14 de marzo de 1987` has the most words.
@@ -465,11 +480,12 @@ fn named_date(scan: &mut Scan<'_>, at: usize, end: usize) -> bool {
             start = Some(from);
         }
     }
-    let Some(start) = start.filter(|&start| !bytes::is(bytes::before(text, start), WORD)) else {
-        return false;
-    };
-    scan.report(Core::DateOfBirth, start, end);
-    true
+    let whole = |&start: &usize| !bytes::is(bytes::before(text, start), WORD);
+    if let Some(start) = start.filter(whole)
+        && scan.context.subjects(text, at, end).all & context::BIRTH != 0
+    {
+        scan.report(Core::DateOfBirth, start, end);
+    }
 }
 
 /// Where the extension after a telephone number ends: `x12`, ` ext. 12`.
@@ -579,8 +595,8 @@ fn letters_and_digits(scan: &mut Scan<'_>, start: usize, end: usize) {
     if !value.iter().any(u8::is_ascii_alphabetic) {
         return;
     }
-    let fits = |national: &National| (national.digits)(digits) && (national.check)(value);
-    if let Some(i) = CHECKS.iter().position(fits) {
+    let passes = |national: &National| national.passes(digits, value);
+    if let Some(i) = CHECKS.iter().position(passes) {
         scan.push(CORE.len() + i, start, end, None);
     }
 }

@@ -20,9 +20,9 @@ pub(super) fn look_at_digit(scan: &mut Scan<'_>, at: usize) {
         return;
     }
     let start = start_of(scan.text, at, TOKEN_RUN);
-    let end = end_of(scan.text, at);
-    scan.word_end = end;
-    if at - start < TOKEN_RUN {
+    if at - start < TOKEN_RUN && may_be_named(scan.text, start) {
+        let end = end_of(scan.text, at);
+        scan.word_end = end;
         judge(scan, start, end);
     }
 }
@@ -30,8 +30,36 @@ pub(super) fn look_at_digit(scan: &mut Scan<'_>, at: usize) {
 /// Looks at the value around `at`.
 pub(super) fn look(scan: &mut Scan<'_>, at: usize) {
     let start = start_of(scan.text, at, LIMIT);
-    let end = end_of(scan.text, at);
-    judge(scan, start, end);
+    if may_be_named(scan.text, start) {
+        let end = end_of(scan.text, at);
+        judge(scan, start, end);
+    }
+}
+
+/// Whether what is right before `start` can name a value: most are names in a program.
+fn may_be_named(text: &[u8], start: usize) -> bool {
+    let head = &text[start.saturating_sub(NAME_LIMIT)..start];
+    if head.ends_with(b">") {
+        return true;
+    }
+    let wrapped = head.iter().rev().take_while(|&&byte| wraps(byte));
+    let head = &head[..head.len() - wrapped.count()];
+    match *head {
+        [.., b':' | b'=', b' '] => true,
+        [.., a, b, c, b' '] => {
+            // The last two letters of `LINKS`.
+            let link = [b | 0x20, c | 0x20];
+            keyed::may_end(a, b, c)
+                || matches!(&link, b"is" | b"as" | b"re" | b"to" | b"be" | b"st")
+        }
+        _ => false,
+    }
+}
+
+/// Whether `byte` stands around a value in a text.
+#[inline]
+fn wraps(byte: u8) -> bool {
+    matches!(byte, b'*' | b'_' | b'"' | b'\'' | b'`' | b'<' | b'(' | b'[')
 }
 
 fn start_of(text: &[u8], at: usize, limit: usize) -> usize {
@@ -54,8 +82,7 @@ fn end_of(text: &[u8], at: usize) -> usize {
 /// Reports the value if what is before it names it.
 fn judge(scan: &mut Scan<'_>, mut start: usize, mut end: usize) {
     let text = scan.text;
-    // Most are names in a program.
-    if start == 0 || !b" *_\"'`(<[>".contains(&text[start - 1]) || end - start >= LIMIT {
+    if end - start >= LIMIT {
         return;
     }
     while end > start && matches!(text[end - 1], b'.' | b':' | b'!' | b'?' | b'*' | b'_') {
@@ -72,19 +99,20 @@ fn judge(scan: &mut Scan<'_>, mut start: usize, mut end: usize) {
     if !mixed || !value.iter().any(u8::is_ascii_alphabetic) {
         return;
     }
-    let Some(kind) = name(text, start) else {
+    let Some((kind, linked)) = name(text, start) else {
         return;
     };
     let core = match kind {
-        Kind::Password if entropy(value) >= 2.0 && !is_path(value) => Core::Password,
+        Kind::Password if (linked || is_strong(value)) && is_chosen(value) => Core::Password,
         Kind::Secret | Kind::AwsSecret if is_generated(value) => Core::Secret,
         _ => return,
     };
     scan.report(core, start, end);
 }
 
-/// What the words before `start`, or the element that starts there, say of the value.
-fn name(text: &[u8], start: usize) -> Option<Kind> {
+/// What the words before `start`, or the element that starts there, say of the value, and whether they
+/// say that it is one: `password is `, and not `password `.
+fn name(text: &[u8], start: usize) -> Option<(Kind, bool)> {
     let from = start.saturating_sub(NAME_LIMIT);
     let mut before = &text[from..start];
     if before.ends_with(b">") {
@@ -93,13 +121,10 @@ fn name(text: &[u8], start: usize) -> Option<Kind> {
         return tag
             .iter()
             .all(|&byte| bytes::is(byte, ALNUM | JOINER))
-            .then(|| keyed::kind_of(tag))?;
+            .then(|| keyed::kind_of(tag))?
+            .map(|kind| (kind, true));
     }
-    let wrapped = before
-        .iter()
-        .rev()
-        .take_while(|byte| b"*_\"'`<([".contains(byte))
-        .count();
+    let wrapped = before.iter().rev().take_while(|&&byte| wraps(byte)).count();
     before = &before[..before.len() - wrapped];
     // A bare word after a colon or an equals sign is the value of a key.
     before = before.strip_suffix(b" ")?;
@@ -122,16 +147,80 @@ fn name(text: &[u8], start: usize) -> Option<Kind> {
         .rev()
         .take_while(|&&byte| bytes::is(byte, ALNUM | JOINER) || byte == b' ');
     let name = &before[before.len() - words.count()..];
+    let linked = before.len() != unlinked.len();
     // To pass something is no word of it.
-    if before.len() == unlinked.len() && name.ends_with(b" pass") || name == b"pass" {
+    if !linked && name.ends_with(b" pass") || name == b"pass" {
         return None;
     }
-    keyed::kind_of(name)
+    Some((keyed::kind_of(name)?, linked || wrapped > 0))
 }
 
 /// Whether a value that people write can hold `byte`.
+#[inline]
 fn is_part(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !b"\"'`<>(){}[]|,;\\&".contains(&byte)
+    PART[byte as usize]
+}
+
+static PART: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = b'!';
+    while byte <= b'~' {
+        table[byte as usize] = !matches!(
+            byte,
+            b'"' | b'\''
+                | b'`'
+                | b'<'
+                | b'>'
+                | b'('
+                | b')'
+                | b'{'
+                | b'}'
+                | b'['
+                | b']'
+                | b'|'
+                | b','
+                | b';'
+                | b'\\'
+                | b'&'
+        );
+        byte += 1;
+    }
+    table
+};
+
+/// Whether somebody may have chosen it: no version, no date, and no standard as in `is SHA-256 hashed`.
+fn is_chosen(value: &[u8]) -> bool {
+    let letters = value
+        .iter()
+        .filter(|byte| byte.is_ascii_alphabetic())
+        .count();
+    let numeric = |&byte: &u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'/' | b'%');
+    let version =
+        letters <= 2 && value.iter().filter(|byte| numeric(byte)).count() + letters == value.len();
+    let stem = value
+        .iter()
+        .position(|byte| !byte.is_ascii_alphabetic())
+        .map_or(value, |len| &value[..len]);
+    let standard = STANDARDS
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(stem));
+    !version && !standard && entropy(value) >= 2.0 && !is_path(value)
+}
+
+/// What the names of algorithms and formats start with before their first figure.
+const STANDARDS: [&[u8]; 16] = [
+    b"sha", b"md", b"base", b"utf", b"oauth", b"aes", b"rsa", b"ed", b"argon", b"ipv", b"http",
+    b"iso", b"rfc", b"pbkdf", b"crc", b"ascii",
+];
+
+/// Whether a value after a bare `password ` is one: of three kinds of characters.
+fn is_strong(value: &[u8]) -> bool {
+    let any = |is: fn(&u8) -> bool| usize::from(value.iter().any(is));
+    let kinds = any(u8::is_ascii_lowercase)
+        + any(u8::is_ascii_uppercase)
+        + any(u8::is_ascii_digit)
+        + any(|byte| byte.is_ascii_punctuation() && !b".-_:/%'".contains(byte));
+    value.len() >= 8 && kinds >= 3
 }
 
 fn is_path(value: &[u8]) -> bool {

@@ -39,6 +39,9 @@ pub(super) fn look(scan: &mut Scan<'_>, start: usize) {
             return;
         }
     }
+    if text[start + 2] != b'-' {
+        return;
+    }
     let end = bytes::run_end(text, start, TOKEN, 18);
     if end - start == 17 && is_mac(&text[start..end], b'-') {
         scan.report(Core::MacAddress, start, end);

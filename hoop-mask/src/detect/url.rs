@@ -34,12 +34,10 @@ const DATABASES: &[&[u8]] = &[
     b"snowflake",
 ];
 
-/// Looks around the `:` at `at`.
+/// Looks around the `:` of `://` at `at`.
+#[inline(never)]
 pub(super) fn look(scan: &mut Scan<'_>, at: usize) {
     let text = scan.text;
-    if !text[at + 1..].starts_with(b"//") {
-        return;
-    }
     let start = scheme_start(text, at);
     if start == at {
         return;

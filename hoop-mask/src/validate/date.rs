@@ -144,6 +144,13 @@ fn is_year(year: u32) -> bool {
 
 /// The month of a name, or of its first three letters or more.
 fn month(word: &[u8]) -> Option<u32> {
+    let &[a, b, c, ..] = word else {
+        return None;
+    };
+    let start = start_of(a, b, c);
+    if STARTS[start >> 6] & 1 << (start & 63) == 0 {
+        return None;
+    }
     let is_start_of = |name: &str| {
         let name = name.as_bytes();
         (3..=name.len()).contains(&word.len()) && name[..word.len()].eq_ignore_ascii_case(word)
@@ -153,6 +160,30 @@ fn month(word: &[u8]) -> Option<u32> {
         .find(|(_, names)| names.split(' ').any(is_start_of))
         .map(|(month, _)| month)
 }
+
+/// Three letters, in any case, as a number of 15 bits.
+const fn start_of(a: u8, b: u8, c: u8) -> usize {
+    (a as usize & 31) << 10 | (b as usize & 31) << 5 | c as usize & 31
+}
+
+/// A bit for each three letters that a month starts with, to turn other words away.
+static STARTS: [u64; 512] = {
+    let mut starts = [0; 512];
+    let mut month = 0;
+    while month < MONTHS.len() {
+        let names = MONTHS[month].as_bytes();
+        let mut i = 0;
+        while i + 2 < names.len() {
+            if i == 0 || names[i - 1] == b' ' {
+                let start = start_of(names[i], names[i + 1], names[i + 2]);
+                starts[start >> 6] |= 1 << (start & 63);
+            }
+            i += 1;
+        }
+        month += 1;
+    }
+    starts
+};
 
 /// Names of the months from January on; one that is the start of another is left out.
 const MONTHS: [&str; 12] = [

@@ -146,7 +146,7 @@ impl Row {
         let Summary { median, mad, runs } = self.measured;
         let digits = match self.unit {
             "ratio" => 3,
-            "ns" => 2,
+            "ns" | "traps" => 2,
             _ => 0,
         };
         let bound = match self.bound {
