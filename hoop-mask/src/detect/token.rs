@@ -141,9 +141,12 @@ fn vendor(scan: &mut Scan<'_>, i: usize, start: usize, after: usize) -> bool {
     let end = dotted_end(text, after, chars, i);
     let body = &text[after..end.min(after + HEAD)];
     let whole = end - start >= VENDORS[i].prefix.len() + min || end - after >= min;
-    // Short prefixes are those of words, too.
-    let telling =
-        VENDORS[i].prefix.len() > 3 || body.len() >= 32 || body.iter().any(u8::is_ascii_digit);
+    // Short prefixes are those of words, too. Few tokens are without a digit, and fewer without capitals.
+    let capitals = body.iter().filter(|byte| byte.is_ascii_uppercase()).count();
+    let telling = VENDORS[i].prefix.len() > 3
+        || body.len() >= 32
+        || capitals >= 3
+        || body.iter().any(u8::is_ascii_digit);
     if !whole || entropy(body) < MIN_ENTROPY || !telling {
         return false;
     }
