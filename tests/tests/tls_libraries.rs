@@ -166,6 +166,17 @@ fn bun_by_boringssl() {
     });
 }
 
+#[test]
+fn a_rust_program_by_rustls() {
+    is_read_once_known("/of/rustls", "/rustls-client", |_, url| {
+        let rest = url.strip_prefix("https://").expect("a URL");
+        let (host, path) = rest.split_once('/').expect("a path");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rustls-client"));
+        command.args([host, &format!("/{path}"), SENT]);
+        command
+    });
+}
+
 /// Runs what `command` makes of a URL in a workload, and holds the records to what it said.
 #[track_caller]
 fn is_read(path: &str, command: impl FnOnce(&Lab, &str) -> Command) {
