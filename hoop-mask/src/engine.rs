@@ -504,15 +504,24 @@ impl<'a> Number<'a> {
                 < 2;
         let before = text[..range.start].trim_ascii_end();
         let after = text[range.end..].trim_ascii_start();
-        let stands = matches!(before.last(), Some(b':' | b',' | b'['))
-            && matches!(after.first(), None | Some(b',' | b'}' | b']' | b'\\'));
-        if !sound || !stands {
-            return None;
-        }
         let key = before
             .strip_suffix(b":")
             .unwrap_or_default()
             .trim_ascii_end();
+        // What is no JSON is told by what is before the colon or comma, most often.
+        let starts = match before {
+            [.., b':'] => key.ends_with(b"\""),
+            [rest @ .., b','] => matches!(
+                rest.trim_ascii_end().last(),
+                None | Some(b'0'..=b'9' | b'"' | b'}' | b']' | b'e' | b'l')
+            ),
+            [.., b'['] => true,
+            _ => false,
+        };
+        let ends = matches!(after.first(), None | Some(b',' | b'}' | b']' | b'\\'));
+        if !sound || !starts || !ends {
+            return None;
+        }
         let own = key
             .strip_suffix(b"\"")
             .map(|rest| rest.iter().rev().take_while(|&&byte| byte == b'\\').count());

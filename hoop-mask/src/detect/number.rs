@@ -267,9 +267,9 @@ fn judge(
     let mut hints = None;
     let mut hint =
         |scan: &mut Scan<'_>| *hints.get_or_insert_with(|| scan.context.subjects(text, start, end));
-    if (6..=8).contains(&digits) && is_date(value) {
-        // Most dates with a time are when something happened.
-        let timed = matches!(after, b'T' | b' ') && bytes::get(text, end + 1).is_ascii_digit();
+    // Most dates with a time are when something happened.
+    let timed = matches!(after, b'T' | b' ') && bytes::get(text, end + 1).is_ascii_digit();
+    if (6..=8).contains(&digits) && (timed && shaped(value, b"####-##-##") || is_date(value)) {
         let born = if timed {
             !matches!(bytes::before(text, start), 0 | b'\n')
                 && context::key_says(text, start, context::BIRTH)
