@@ -84,10 +84,25 @@ impl Buffer {
                 if at < done {
                     continue;
                 }
-                let escape = match raw[at..] {
-                    [b'\\', b'n', ..] => Some((2, Decoded::byte(b'\n'), Via::JsonEscaped)),
-                    [b'\\', ..] => backslash(raw, at),
-                    _ => percent(raw, at),
+                if raw.get(at + 1) == Some(&b'n') && raw[at] == b'\\' {
+                    // By far the most are line feeds.
+                    len = self.copy(raw, done, at, len);
+                    self.escapes.push(Escape {
+                        view: len as u32,
+                        raw: at as u32,
+                        raw_len: 2,
+                        view_len: 1,
+                        via: Via::JsonEscaped,
+                    });
+                    self.text[len] = b'\n';
+                    len += 1;
+                    done = at + 2;
+                    continue;
+                }
+                let escape = if raw[at] == b'\\' {
+                    backslash(raw, at)
+                } else {
+                    percent(raw, at)
                 };
                 let Some((raw_len, decoded, via)) = escape else {
                     continue;
@@ -211,6 +226,7 @@ impl Decoded {
 }
 
 /// The escape whose first backslash is at `at`.
+#[inline(never)]
 fn backslash(raw: &[u8], at: usize) -> Option<(usize, Decoded, Via)> {
     let run = raw[at..].iter().take_while(|&&byte| byte == b'\\').count();
     let next = bytes::get(raw, at + run);
@@ -248,6 +264,7 @@ fn backslash(raw: &[u8], at: usize) -> Option<(usize, Decoded, Via)> {
 }
 
 /// The percent-encoded byte at `at`.
+#[inline(never)]
 fn percent(raw: &[u8], at: usize) -> Option<(usize, Decoded, Via)> {
     let code = hex_digits(raw.get(at + 1..at + 3))?;
     Some((3, Decoded::byte(code as u8), Via::PercentEncoded))
