@@ -205,6 +205,7 @@ fn near_misses() {
         "1.2.3.4.5",
         // Code and prose.
         "the password v1.2.3 and the password 2023-11-02",
+        "each token gpt-4o-2024-08-06 writes",
         "The password is SHA-256 hashed, the key is utf-8",
         "git@github.com:org/repo",
         "@property and @types/node and foo@bar",
