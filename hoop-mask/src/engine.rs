@@ -6,25 +6,22 @@
 //! ([`Tail`]); nothing of it is kept but its digest.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use crate::detect::{Alignment, Base64, Found, Id, Scan};
-use crate::json::{Path, Structure};
+use crate::json::{NUMBER_LIMIT, Number, Path, Structure};
 use crate::key::Digest;
 use crate::tail::Tail;
 use crate::view::{Buffer, View};
 use crate::{Action, Finding, Masked, Masker, Via};
 
 /// The bytes of a piece.
-const PIECE: usize = 32 << 10;
+pub(crate) const PIECE: usize = 32 << 10;
 /// So many bytes before a piece are seen with it: the longest start of a secret before what triggers.
 const BEFORE: usize = 1 << 10;
 /// So many bytes after a piece are seen with it.
 const AFTER: usize = 4 << 10;
 /// So many more are kept, to see what a number stands in.
 const AROUND: usize = 256;
-/// The longest number that is masked as one.
-const NUMBER_LIMIT: u64 = 64;
 /// A longer finding that is allowed is reported in parts.
 const LONGEST_ALLOWED: u64 = 32 << 10;
 
@@ -185,7 +182,7 @@ impl Engine {
     }
 
     /// Forgets what of the input is not needed again; the offset from which on it is.
-    fn forget(&mut self, bytes: &[u8], base: u64) -> u64 {
+    pub(crate) fn forget(&mut self, bytes: &[u8], base: u64) -> u64 {
         let window = self.next.saturating_sub((BEFORE + AROUND) as u64);
         let needed = match self.pending.first() {
             Some(hit) if hit.allowed => window.min(self.released),
@@ -392,8 +389,8 @@ impl Engine {
                     hit.start = limit;
                 } else {
                     // A sign before a number is replaced with it.
-                    let number = !hit.open && hit.end - hit.start <= NUMBER_LIMIT;
-                    let sign = if number { NUMBER_LIMIT } else { 0 };
+                    let number = !hit.open && hit.end - hit.start <= NUMBER_LIMIT as u64;
+                    let sign = if number { NUMBER_LIMIT as u64 } else { 0 };
                     decided = hit.start.saturating_sub(sign);
                 }
                 break;
@@ -440,7 +437,7 @@ impl Engine {
     /// If the secret is a JSON number: all of that, and the quote that makes a string of what stands
     /// for it.
     fn as_number<'a>(&mut self, raw: Raw<'a>, hit: &Hit) -> Option<(Range<u64>, &'a [u8])> {
-        if hit.end - hit.start > NUMBER_LIMIT {
+        if hit.end - hit.start > NUMBER_LIMIT as u64 {
             return None;
         }
         let first = hit.start.saturating_sub(AROUND as u64).max(raw.base);
@@ -472,117 +469,8 @@ impl Engine {
     }
 }
 
-/// A JSON number that stands by itself (RFC 8259, section 6).
-struct Number<'a> {
-    range: Range<usize>,
-    /// The quote at the end of the key before it, with its backslashes; empty if there is none.
-    key_quote: &'a [u8],
-}
-
-impl<'a> Number<'a> {
-    /// The number that `part` is part of.
-    fn around(text: &'a [u8], part: Range<usize>) -> Option<Self> {
-        let limit = NUMBER_LIMIT as usize;
-        let in_number = |byte: &&u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
-        let head = text[..part.start]
-            .iter()
-            .rev()
-            .take(limit)
-            .take_while(in_number)
-            .count();
-        let tail = text[part.end..]
-            .iter()
-            .take(limit)
-            .take_while(in_number)
-            .count();
-        let range = part.start - head..part.end + tail;
-        let sound = text[range.clone()].iter().all(|byte| in_number(&byte))
-            && text[range.clone()]
-                .iter()
-                .filter(|byte| matches!(byte, b'-' | b'+'))
-                .count()
-                < 2;
-        let before = text[..range.start].trim_ascii_end();
-        let after = text[range.end..].trim_ascii_start();
-        let stands = matches!(before.last(), Some(b':' | b',' | b'['))
-            && matches!(after.first(), None | Some(b',' | b'}' | b']' | b'\\'));
-        if !sound || !stands {
-            return None;
-        }
-        let key = before
-            .strip_suffix(b":")
-            .unwrap_or_default()
-            .trim_ascii_end();
-        let own = key
-            .strip_suffix(b"\"")
-            .map(|rest| rest.iter().rev().take_while(|&&byte| byte == b'\\').count());
-        Some(Self {
-            range,
-            key_quote: own.map_or(&[], |own| &key[key.len() - 1 - own..]),
-        })
-    }
-}
-
 /// The last four bytes of a value of eight or more, if they are letters and digits.
 fn last_four(value: &[u8]) -> Option<[u8; 4]> {
     let last = *value.last_chunk()?;
     (value.len() >= 8 && last.iter().all(u8::is_ascii_alphanumeric)).then_some(last)
-}
-
-/// Masks text that comes in pieces: the output is that of the whole, whatever the pieces are.
-///
-/// A byte comes out once nothing that follows can make it part of a secret. It keeps at most some
-/// 40 KiB of input (of an allowed finding 32 KiB more), however long a secret is.
-pub struct Stream {
-    masker: Arc<Masker>,
-    engine: Engine,
-    /// The input from `base` on.
-    input: Vec<u8>,
-    base: u64,
-}
-
-impl Stream {
-    pub(crate) fn new(masker: Arc<Masker>) -> Self {
-        Self {
-            masker,
-            engine: Engine::default(),
-            input: Vec::new(),
-            base: 0,
-        }
-    }
-
-    /// Takes the next bytes, and appends the output that is decided and its findings.
-    pub fn push(&mut self, input: &[u8], output: &mut Vec<u8>, findings: &mut Vec<Finding>) {
-        for part in input.chunks(PIECE) {
-            self.input.extend_from_slice(part);
-            self.engine.run(
-                &self.masker,
-                &self.input,
-                self.base,
-                false,
-                output,
-                findings,
-            );
-            let needed = self.engine.forget(&self.input, self.base);
-            // Not for every byte: what is kept is moved.
-            if needed > self.base {
-                self.input.drain(..(needed - self.base) as usize);
-                self.base = needed;
-            }
-        }
-    }
-
-    /// Appends the rest.
-    pub fn finish(mut self, output: &mut Vec<u8>, findings: &mut Vec<Finding>) {
-        self.engine
-            .run(&self.masker, &self.input, self.base, true, output, findings);
-    }
-}
-
-impl std::fmt::Debug for Stream {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stream")
-            .field("held", &self.input.len())
-            .finish_non_exhaustive()
-    }
 }

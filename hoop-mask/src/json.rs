@@ -1,5 +1,9 @@
 //! Where in a JSON document a place is, so far as masking asks.
 
+use std::ops::Range;
+
+/// The longest number that is masked as one.
+pub(crate) const NUMBER_LIMIT: usize = 64;
 /// Containers deeper than that are not told apart.
 const DEEPEST: u32 = 64;
 
@@ -61,6 +65,65 @@ impl Structure {
     /// Whether a value can start here that is no string.
     pub(crate) fn expects_value(&self) -> bool {
         !self.in_string && self.depth > 0 && matches!(self.last, b':' | b',' | b'[')
+    }
+}
+
+/// A JSON number that stands by itself (RFC 8259, section 6).
+pub(crate) struct Number<'a> {
+    pub(crate) range: Range<usize>,
+    /// The quote at the end of the key before it, with its backslashes; empty if there is none.
+    pub(crate) key_quote: &'a [u8],
+}
+
+impl<'a> Number<'a> {
+    /// The number that `part` is part of.
+    pub(crate) fn around(text: &'a [u8], part: Range<usize>) -> Option<Self> {
+        let in_number = |byte: &&u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+        let head = text[..part.start]
+            .iter()
+            .rev()
+            .take(NUMBER_LIMIT)
+            .take_while(in_number)
+            .count();
+        let tail = text[part.end..]
+            .iter()
+            .take(NUMBER_LIMIT)
+            .take_while(in_number)
+            .count();
+        let range = part.start - head..part.end + tail;
+        let sound = text[range.clone()].iter().all(|byte| in_number(&byte))
+            && text[range.clone()]
+                .iter()
+                .filter(|byte| matches!(byte, b'-' | b'+'))
+                .count()
+                < 2;
+        let before = text[..range.start].trim_ascii_end();
+        let after = text[range.end..].trim_ascii_start();
+        let key = before
+            .strip_suffix(b":")
+            .unwrap_or_default()
+            .trim_ascii_end();
+        // What is no JSON is told by what is before the colon or comma, most often.
+        let starts = match before {
+            [.., b':'] => key.ends_with(b"\""),
+            [rest @ .., b','] => matches!(
+                rest.trim_ascii_end().last(),
+                None | Some(b'0'..=b'9' | b'"' | b'}' | b']' | b'e' | b'l')
+            ),
+            [.., b'['] => true,
+            _ => false,
+        };
+        let ends = matches!(after.first(), None | Some(b',' | b'}' | b']' | b'\\'));
+        if !sound || !starts || !ends {
+            return None;
+        }
+        let own = key
+            .strip_suffix(b"\"")
+            .map(|rest| rest.iter().rev().take_while(|&&byte| byte == b'\\').count());
+        Some(Self {
+            range,
+            key_quote: own.map_or(&[], |own| &key[key.len() - 1 - own..]),
+        })
     }
 }
 

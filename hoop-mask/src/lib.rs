@@ -19,16 +19,17 @@ mod key;
 mod masker;
 mod prefilter;
 mod rule;
+mod stream;
 mod tail;
 mod validate;
 mod view;
 
 pub use custom::Problem;
-pub use engine::Stream;
 pub use finding::{Finding, Masked, Via};
 pub use key::Key;
 pub use masker::{Config, Error, Masker, classes};
 pub use rule::{Action, Rule, Validator};
+pub use stream::Stream;
 
 /// For fuzzers: the output must not depend on how the input is cut.
 ///

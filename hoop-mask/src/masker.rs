@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::custom::{Custom, Problem};
 use crate::detect::{self, CORE, Core, Id, NATIONAL, Normal, VENDORS};
-use crate::engine::{Engine, Stream};
+use crate::engine::Engine;
 use crate::key::Digest;
+use crate::stream::Stream;
 use crate::{Action, Finding, Key, Masked, Rule, Via};
 
 /// What to look for and what to do with it.
@@ -153,7 +154,8 @@ impl Masker {
     #[must_use]
     pub fn mask(&self, input: &[u8]) -> Masked {
         let mut masked = Masked {
-            bytes: Vec::with_capacity(input.len()),
+            // What stands for short secrets is longer than they are; room that is not used costs nothing.
+            bytes: Vec::with_capacity(input.len() + input.len() / 16),
             findings: Vec::new(),
         };
         self.mask_into(input, &mut masked.bytes, &mut masked.findings);

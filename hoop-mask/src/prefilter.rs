@@ -5,7 +5,7 @@
 //! the same triggers.
 
 /// The bytes of one block.
-const BLOCK: usize = 64;
+pub(crate) const BLOCK: usize = 64;
 /// A run of so many bytes of a token starts one: no English word and few identifiers are so long.
 pub(crate) const TOKEN_RUN: usize = 16;
 /// So many dashes open the armor of PEM (RFC 7468).
@@ -143,7 +143,8 @@ fn low_bits(count: usize) -> u64 {
 
 impl Triggers {
     /// The triggers of the block of `current`; `previous` is the block before it.
-    #[inline(always)]
+    // Apart from the loop that uses them: that has registers of its own.
+    #[inline(never)]
     fn of(previous: &Masks, current: &Masks) -> Self {
         // The block in the upper half, the one before in the lower.
         let wide = |of: fn(&Masks) -> u64| u128::from(of(current)) << 64 | u128::from(of(previous));
@@ -318,6 +319,43 @@ fn by_avx2(block: &[u8; BLOCK]) -> Masks {
     masks
 }
 
+/// A bit for every `\\` and `%`, which start an escape.
+#[inline]
+pub(crate) fn escapes(block: &[u8; BLOCK]) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") {
+        // SAFETY: this machine has what it is compiled for.
+        return unsafe { escapes_by_avx2(block) };
+    }
+    escapes_one_by_one(block)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn escapes_by_avx2(block: &[u8; BLOCK]) -> u64 {
+    use std::arch::x86_64::{
+        _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_or_si256,
+        _mm256_set1_epi8,
+    };
+
+    let mut mask = 0;
+    for half in 0..2 {
+        // SAFETY: 32 bytes from here on are in the block; no alignment is asked for.
+        let bytes = unsafe { _mm256_loadu_si256(block.as_ptr().add(half * 32).cast()) };
+        let found = _mm256_or_si256(
+            _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(b'\\'.cast_signed())),
+            _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(b'%'.cast_signed())),
+        );
+        mask |= u64::from(_mm256_movemask_epi8(found).cast_unsigned()) << (half * 32);
+    }
+    mask
+}
+
+fn escapes_one_by_one(block: &[u8; BLOCK]) -> u64 {
+    let bit = |(at, &byte)| u64::from(matches!(byte, b'\\' | b'%')) << at;
+    block.iter().enumerate().map(bit).sum()
+}
+
 /// The same without the instructions of any machine.
 fn masks(block: &[u8; BLOCK]) -> Masks {
     let mut masks = Masks::default();
@@ -338,6 +376,7 @@ fn masks(block: &[u8; BLOCK]) -> Masks {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
     use crate::bytes;
@@ -418,6 +457,17 @@ mod tests {
             fast.clear();
             scan_by(masks, &text, from, to, |at, trigger| fast.push((at, trigger)));
             prop_assert_eq!(fast, slow);
+        }
+
+        #[test]
+        fn escapes_are_those_of_the_slow_way(
+            bytes in proptest::collection::vec(
+                prop_oneof![Just(b'\\'), Just(b'%'), Just(b'['), any::<u8>()],
+                BLOCK,
+            ),
+        ) {
+            let block = bytes.first_chunk().unwrap();
+            prop_assert_eq!(escapes(block), escapes_one_by_one(block));
         }
     }
 }

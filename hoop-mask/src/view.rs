@@ -4,6 +4,7 @@
 //! 2.1) are undone in one go, whatever the depth: `\n`, `\\n` and `%0A` are a line feed. Only quotes
 //! keep their depth, since it tells where a value ends: the quote of a nested document is [`QUOTE`].
 
+use crate::prefilter::{self, BLOCK};
 use crate::{bytes, finding::Via};
 
 /// The quote of a document that stands in a JSON string; the next byte is that of one level deeper.
@@ -59,50 +60,86 @@ pub(crate) struct Buffer {
 impl Buffer {
     /// Undoes the escapes of `raw`; without any it is its own view.
     pub(crate) fn view<'a>(&'a mut self, raw: &'a [u8]) -> View<'a> {
-        self.text.clear();
         self.escapes.clear();
-        let mut done = 0;
-        let mut from = 0;
-        while let Some(found) = memchr::memchr2(b'\\', b'%', &raw[from..]) {
-            let at = from + found;
-            let escape = if raw[at] == b'\\' {
-                if raw.get(at + 1) == Some(&b'n') {
-                    Some((2, Decoded::byte(b'\n'), Via::JsonEscaped))
-                } else {
-                    backslash(raw, at)
+        let Some(first) = memchr::memchr2(b'\\', b'%', raw) else {
+            return View::plain(raw);
+        };
+        // No escape stands for more bytes than it has; a block more is room for whole copies.
+        if self.text.len() < raw.len() + BLOCK {
+            self.text.resize(raw.len() + BLOCK, 0);
+        }
+        let (mut len, mut done) = (0, 0);
+        for start in (first..raw.len()).step_by(BLOCK) {
+            let mut marks = match raw[start..].first_chunk() {
+                Some(block) => prefilter::escapes(block),
+                None => {
+                    let mut block = [0; BLOCK];
+                    block[..raw.len() - start].copy_from_slice(&raw[start..]);
+                    prefilter::escapes(&block)
                 }
-            } else {
-                percent(raw, at)
             };
-            let Some((raw_len, decoded, via)) = escape else {
-                from = at + 1;
-                continue;
-            };
-            self.text.extend_from_slice(&raw[done..at]);
-            self.escapes.push(Escape {
-                view: self.text.len() as u32,
-                raw: at as u32,
-                raw_len: raw_len as u32,
-                view_len: decoded.len,
-                via,
-            });
-            if decoded.len == 1 {
-                self.text.push(decoded.bytes[0]);
-            } else {
-                self.text
-                    .extend_from_slice(&decoded.bytes[..usize::from(decoded.len)]);
+            while marks != 0 {
+                let at = start + marks.trailing_zeros() as usize;
+                marks &= marks - 1;
+                if at < done {
+                    continue;
+                }
+                if raw.get(at + 1) == Some(&b'n') && raw[at] == b'\\' {
+                    // By far the most are line feeds.
+                    len = self.copy(raw, done, at, len);
+                    self.escapes.push(Escape {
+                        view: len as u32,
+                        raw: at as u32,
+                        raw_len: 2,
+                        view_len: 1,
+                        via: Via::JsonEscaped,
+                    });
+                    self.text[len] = b'\n';
+                    len += 1;
+                    done = at + 2;
+                    continue;
+                }
+                let escape = if raw[at] == b'\\' {
+                    backslash(raw, at)
+                } else {
+                    percent(raw, at)
+                };
+                let Some((raw_len, decoded, via)) = escape else {
+                    continue;
+                };
+                len = self.copy(raw, done, at, len);
+                self.escapes.push(Escape {
+                    view: len as u32,
+                    raw: at as u32,
+                    raw_len: raw_len as u32,
+                    view_len: decoded.len,
+                    via,
+                });
+                self.text[len..len + decoded.bytes.len()].copy_from_slice(&decoded.bytes);
+                len += usize::from(decoded.len);
+                done = at + raw_len;
             }
-            done = at + raw_len;
-            from = done;
         }
         if self.escapes.is_empty() {
             return View::plain(raw);
         }
-        self.text.extend_from_slice(&raw[done..]);
+        len = self.copy(raw, done, raw.len(), len);
         View {
-            text: &self.text,
+            text: &self.text[..len],
             escapes: &self.escapes,
         }
+    }
+
+    /// Copies the bytes from `from` to `to` to `at`; where they end.
+    #[inline]
+    fn copy(&mut self, raw: &[u8], from: usize, to: usize, at: usize) -> usize {
+        let len = to - from;
+        // A copy of a known length is some instructions.
+        match raw[from..].first_chunk::<BLOCK>() {
+            Some(block) if len <= BLOCK => self.text[at..at + BLOCK].copy_from_slice(block),
+            _ => self.text[at..at + len].copy_from_slice(&raw[from..to]),
+        }
+        at + len
     }
 }
 
@@ -189,6 +226,7 @@ impl Decoded {
 }
 
 /// The escape whose first backslash is at `at`.
+#[inline(never)]
 fn backslash(raw: &[u8], at: usize) -> Option<(usize, Decoded, Via)> {
     let run = raw[at..].iter().take_while(|&&byte| byte == b'\\').count();
     let next = bytes::get(raw, at + run);
@@ -226,6 +264,7 @@ fn backslash(raw: &[u8], at: usize) -> Option<(usize, Decoded, Via)> {
 }
 
 /// The percent-encoded byte at `at`.
+#[inline(never)]
 fn percent(raw: &[u8], at: usize) -> Option<(usize, Decoded, Via)> {
     let code = hex_digits(raw.get(at + 1..at + 3))?;
     Some((3, Decoded::byte(code as u8), Via::PercentEncoded))

@@ -204,6 +204,9 @@ fn near_misses() {
         "x4111111111111111y",
         "1.2.3.4.5",
         // Code and prose.
+        "the password v1.2.3 and the password 2023-11-02",
+        "each token gpt-4o-2024-08-06 writes",
+        "The password is SHA-256 hashed, the key is utf-8",
         "git@github.com:org/repo",
         "@property and @types/node and foo@bar",
         "icon@2x.png",
@@ -241,6 +244,9 @@ fn values_beside_keys() {
         "a\\\\\\\"b",
     );
     assert_found("DB_PASSWORD=hunter", "PASSWORD", "hunter");
+    assert_found("my password is hunter22, ok", "PASSWORD", "hunter22");
+    let value = ["Tr0ub4", "dor#3x"].concat();
+    assert_found(&format!("the password {value} is it"), "PASSWORD", &value);
     assert_found("user=x&password=hunter&y=1", "PASSWORD", "hunter");
     assert_found(
         "UPDATE t SET password = 'it''s me' WHERE 1",

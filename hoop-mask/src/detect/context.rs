@@ -267,23 +267,54 @@ fn words(text: &[u8], mut take: impl FnMut(u8, u32, u32)) {
             at += 1;
             continue;
         }
-        let (mut whole, mut part) = (Hash::START, Hash::START);
+        let start = at;
+        let mut part = start;
         let mut was_lower = false;
         while at < text.len() && bytes::is(text[at], ALPHA) {
             let lower = text[at] & 0x20 != 0;
             if was_lower && !lower {
-                take(text[at], 0, part.subjects());
-                part = Hash::START;
+                take(text[at], 0, subjects_of(&text[part..at]));
+                part = at;
             }
             was_lower = lower;
-            whole = whole.with(text[at]);
-            part = part.with(text[at]);
             at += 1;
         }
-        let part = if part == whole { 0 } else { part.subjects() };
-        take(bytes::get(text, at), whole.subjects(), part);
+        let of_part = if part == start {
+            0
+        } else {
+            subjects_of(&text[part..at])
+        };
+        take(bytes::get(text, at), subjects_of(&text[start..at]), of_part);
     }
 }
+
+/// The subjects of a word: most are turned away by how they start.
+fn subjects_of(word: &[u8]) -> u32 {
+    match *word {
+        [a, b, ..] if STARTS[(a & 31) as usize] & 1 << (b & 31) != 0 => word
+            .iter()
+            .fold(Hash::START, |hash, &byte| hash.with(byte))
+            .subjects(),
+        _ => 0,
+    }
+}
+
+/// By first letter a bit for each second letter of the words.
+static STARTS: [u32; 32] = {
+    let mut starts = [0; 32];
+    let mut subject = 0;
+    while subject < WORDS.len() {
+        let words = WORDS[subject].1;
+        let mut i = 0;
+        while i < words.len() {
+            let word = words[i].as_bytes();
+            starts[(word[0] & 31) as usize] |= 1 << (word[1] & 31);
+            i += 1;
+        }
+        subject += 1;
+    }
+    starts
+};
 
 /// Whether a key right before `start` speaks of `subject`.
 pub(super) fn key_says(text: &[u8], start: usize, subject: u32) -> bool {
@@ -322,9 +353,6 @@ impl Hash {
     /// The subjects of the word. Words that are not known and have the hash of one that is would be
     /// taken for it: of a number that passes its check digits, that is.
     fn subjects(self) -> u32 {
-        if self == Self::START {
-            return 0;
-        }
         let mut slot = self.slot();
         loop {
             let (hash, subjects) = TABLE[slot];

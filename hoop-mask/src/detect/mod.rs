@@ -4,9 +4,12 @@ mod base64;
 mod context;
 mod email;
 mod keyed;
+mod lettered;
+mod national;
 mod network;
 mod number;
 mod pem;
+mod phone;
 mod spoken;
 mod token;
 mod url;
@@ -17,7 +20,7 @@ use crate::prefilter::{self, Trigger};
 
 pub(crate) use base64::{Alignment, Base64};
 pub(crate) use keyed::secret_field;
-pub(crate) use number::NATIONAL;
+pub(crate) use national::NATIONAL;
 pub(crate) use pem::in_armor;
 pub(crate) use vendors::VENDORS;
 use vendors::Vendor;
@@ -181,7 +184,7 @@ impl<'a> Scan<'a> {
             Trigger::Mark => keyed::look(self, at),
             Trigger::At => email::look(self, at),
             Trigger::Number => number::look(self, at + 1 - prefilter::NUMBER_RUN),
-            Trigger::Mixed => number::after_letter(self, at),
+            Trigger::Mixed => lettered::look(self, at),
             Trigger::Year => number::look_at_year(self, at - 1),
             Trigger::Url => url::look(self, at - 2),
             Trigger::Colons => network::look(self, at - 1),

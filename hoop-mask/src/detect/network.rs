@@ -70,7 +70,7 @@ pub(super) fn is_mac(text: &[u8], separator: u8) -> bool {
 fn is_ipv6(text: &[u8]) -> bool {
     // `a::b` is a path in many languages: an address has a digit or is written out.
     let colons = text.iter().filter(|&&byte| byte == b':').count();
-    let shortened = memchr::memmem::find(text, b"::").is_some();
+    let shortened = text.windows(2).any(|pair| pair == b"::");
     (colons == 7 || (shortened || colons == 6) && text.iter().any(u8::is_ascii_digit))
         && str::from_utf8(text)
             .ok()

@@ -104,7 +104,11 @@ fn judge(scan: &mut Scan<'_>, mut start: usize, mut end: usize) {
     };
     let core = match kind {
         Kind::Password if (linked || is_strong(value)) && is_chosen(value) => Core::Password,
-        Kind::Secret | Kind::AwsSecret if is_generated(value) => Core::Secret,
+        Kind::Secret | Kind::AwsSecret
+            if is_generated(value) && (linked || is_of_one_piece(value)) =>
+        {
+            Core::Secret
+        }
         _ => return,
     };
     scan.report(core, start, end);
@@ -221,6 +225,14 @@ fn is_strong(value: &[u8]) -> bool {
         + any(u8::is_ascii_digit)
         + any(|byte| byte.is_ascii_punctuation() && !b".-_:/%'".contains(byte));
     value.len() >= 8 && kinds >= 3
+}
+
+/// Whether a value after a bare `token ` is more than short words and figures, as `gpt-4o-2024-08-06`
+/// is. A UUID has a part of 12.
+fn is_of_one_piece(value: &[u8]) -> bool {
+    value
+        .split(|byte| !byte.is_ascii_alphanumeric())
+        .any(|part| part.len() >= 12)
 }
 
 fn is_path(value: &[u8]) -> bool {

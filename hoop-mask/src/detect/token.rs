@@ -64,11 +64,28 @@ static CHAINS: ([u8; 256], [u8; VENDORS.len()]) = {
     (first, next)
 };
 
+/// By first byte a bit for each second byte of the prefixes.
+static SECONDS: [u32; 128] = {
+    let mut seconds = [0; 128];
+    let mut i = 0;
+    while i < VENDORS.len() {
+        let prefix = VENDORS[i].prefix;
+        if prefix.len() > 1 {
+            seconds[(prefix[0] & 127) as usize] |= 1 << (prefix[1] & 31);
+        }
+        i += 1;
+    }
+    seconds
+};
+
 /// The first vendor whose prefix `text` has.
 fn prefixed(text: &[u8]) -> Option<usize> {
     let &[first, second, ..] = text else {
         return None;
     };
+    if SECONDS[(first & 127) as usize] & 1 << (second & 31) == 0 {
+        return None;
+    }
     let mut i = CHAINS.0[first as usize];
     while i != NONE {
         let prefix = VENDORS[i as usize].prefix;
