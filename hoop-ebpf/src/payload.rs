@@ -436,7 +436,7 @@ fn take(noted: &Call, call: TlsCall, moved: u64, connection: *mut Connection) {
         return;
     }
     if left <= u64::from(PIECE_BYTES[2]) {
-        piece(&mut rest);
+        hoop_take_piece(&raw mut rest);
         return;
     }
     // SAFETY: the callback takes a `Rest`, which outlives the call.
@@ -454,7 +454,7 @@ fn take(noted: &Call, call: TlsCall, moved: u64, connection: *mut Connection) {
 unsafe extern "C" fn turn(_turn: u32, context: *mut c_void) -> i64 {
     // SAFETY: `take` passes a `Rest`.
     let rest = unsafe { &mut *context.cast::<Rest>() };
-    piece(rest);
+    hoop_take_piece(rest);
     i64::from(rest.left == 0)
 }
 
@@ -488,13 +488,19 @@ unsafe extern "C" fn slice(_turn: u32, context: *mut c_void) -> i64 {
     scattered.rest.left = here;
     scattered.rest.after -= here;
     scattered.skip += here;
-    piece(&mut scattered.rest);
+    hoop_take_piece(&raw mut scattered.rest);
     0
 }
 
-/// Takes one piece, in the smallest room that holds it.
-#[inline(always)]
-fn piece(rest: &mut Rest) {
+/// Takes one piece, in the smallest room that holds it. Global, so that the verifier follows it once, and
+/// not for everything that its callers may know.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn hoop_take_piece(rest: *mut Rest) -> u32 {
+    // SAFETY: null, or one of the callers' own; the verifier checks the access.
+    let Some(rest) = (unsafe { rest.as_mut() }) else {
+        return 0;
+    };
     let left = rest.left;
     if left <= u64::from(PIECE_BYTES[0]) {
         piece_of::<512>(rest);
@@ -503,6 +509,7 @@ fn piece(rest: &mut Rest) {
     } else {
         piece_of::<16_384>(rest);
     }
+    0
 }
 
 const _: () = assert!(PIECE_BYTES[0] == 512 && PIECE_BYTES[1] == 4096 && PIECE_BYTES[2] == 16_384);

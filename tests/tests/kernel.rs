@@ -51,7 +51,11 @@ fn every_optional_hook_is_attached_where_the_kernel_has_what_it_needs() {
             _ => lsm && detail.contains(" at LSM hook "),
         };
         if has_what_it_needs {
-            assert!(detail.starts_with("attached "), "{what}: {detail}");
+            let state = detail.split(' ').next();
+            assert!(
+                matches!(state, Some("attached" | "observe-only")),
+                "{what}: {detail}"
+            );
         }
     }
 }

@@ -53,15 +53,15 @@ pub(super) fn load_programs(
             return HookState::Refused(format!("the kernel's type information has no {member}"));
         }
         let result = load_program(ebpf, hook, btf)
-            .and_then(|()| attach_to_node(ebpf, hook))
+            .and_then(|()| match hook.duty {
+                // Later: see `Kernel::set_capturing`.
+                Duty::Captures => Ok(None),
+                Duty::Judges | Duty::Observes => attach_to_node(ebpf, hook),
+            })
             .map_err(|error| reason(&error))
             .and_then(|link| {
                 if matches!(hook.place, Place::Lsm(_)) {
                     lsm.check(ebpf, hook)?;
-                }
-                if hook.duty == Duty::Captures {
-                    // It was a trial: see `Kernel::set_capturing`.
-                    return Ok(());
                 }
                 fresh.extend(link.map(|link| (hook.program, link)));
                 Ok(())
@@ -135,7 +135,7 @@ impl Kernel {
     ///
     /// # Errors
     ///
-    /// What the kernel refused, and attached when they were tried. The others are attached.
+    /// What the kernel refused to attach. The others are attached.
     pub fn set_capturing(&mut self, capturing: bool) -> Result<(), LoadError> {
         if !capturing {
             self.capturing.clear();
