@@ -28,7 +28,8 @@ pub const PATH_STEPS: u32 = PATH_BYTES as u32;
 /// arguments come in chunks.
 pub const TEXT_CHUNK: u32 = PATH_BYTES as u32;
 
-/// Bytes of an argument vector that are recorded; beyond it the record says `truncated`.
+/// Bytes of an argument vector that are recorded; beyond it the record says `truncated`, and of the
+/// argument that is cut there, what may be half of a secret is left out.
 pub const ARGS_BYTES: u32 = 128 * 1024;
 
 /// Bytes of arguments in one event. Longer vectors arrive in chunks.

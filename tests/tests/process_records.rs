@@ -126,7 +126,8 @@ fn arguments_are_told_whole_up_to_128_kib() {
     let exec = exec_of(&daemon, done.pid);
     let told = exec.text("actor.process.cmd_line");
     assert_eq!(exec.at("actor.process.cmd_line_truncated"), true);
-    assert!(told.len() >= 128 * 1024, "{} bytes", told.len());
+    // Of the argument that is cut, what may be the first half of a secret is left out.
+    assert!(told.len() >= 100_000, "{} bytes", told.len());
     assert!(told.starts_with(&format!("/bin/true {} ", arguments[0])));
 }
 
