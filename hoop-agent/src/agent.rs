@@ -53,9 +53,9 @@ use crate::{
     },
     pipeline::attribute::lifecycle,
     policy::{self, Diagnostics},
-    proto::Kind,
     workload::{cgroup::CgroupRoot, watch::CgroupWatch},
 };
+use hoop_records::Kind;
 
 /// Workloads that wait to be swept.
 const SWEEPS: usize = 256;
@@ -424,7 +424,7 @@ fn start_capture(kernel: &Kernel, recorder: &Recorder) -> Option<Capture> {
     }
 }
 
-fn loaded(policies: usize, epoch: u64) -> crate::proto::Record {
+fn loaded(policies: usize, epoch: u64) -> hoop_records::Record {
     let subject = format!("epoch {epoch}");
     let detail = format!(
         "{policies} {}",

@@ -14,5 +14,4 @@ pub mod fuzzing;
 pub mod kernel;
 pub mod pipeline;
 pub mod policy;
-pub mod proto;
 pub mod workload;

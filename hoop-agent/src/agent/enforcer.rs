@@ -31,7 +31,6 @@ use crate::{
         install::install,
         model::{Policy, mode_name},
     },
-    proto::{Kind, Namespaces, Shared, User, Workload},
     workload::{
         cgroup::CgroupRoot,
         path::CgroupPath,
@@ -40,6 +39,7 @@ use crate::{
         watch::CgroupChange,
     },
 };
+use hoop_records::{Kind, Namespaces, Shared, User, Workload};
 
 /// How a cgroup became a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -682,7 +682,7 @@ impl Enforcer {
         recorder.seed(seeds);
     }
 
-    fn lifecycle_of(&self, id: u64, activity: &str, detail: String) -> crate::proto::Record {
+    fn lifecycle_of(&self, id: u64, activity: &str, detail: String) -> hoop_records::Record {
         let tagged = self.workloads.get(&id);
         let subject = tagged.map_or_else(String::new, |tagged| tagged.path.as_str().to_owned());
         let mut record = lifecycle(Kind::Workload, activity, subject, detail);

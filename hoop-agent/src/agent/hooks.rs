@@ -3,8 +3,8 @@
 use crate::{
     kernel::hooks::{HookState, Hooks},
     pipeline::attribute::lifecycle,
-    proto::{Fact, HookStatus, Kind, Record},
 };
+use hoop_records::{Fact, HookStatus, Kind, Record};
 
 /// Every hook of the kernel programs.
 #[must_use]

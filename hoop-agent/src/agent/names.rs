@@ -17,9 +17,9 @@ use crate::{
         payload::Settings,
     },
     policy::book::RuleBook,
-    proto::{Shared, Workload},
     workload::cgroup::CgroupRoot,
 };
+use hoop_records::{Shared, Workload};
 
 /// What the daemon knows at one time.
 #[derive(Clone, Default)]

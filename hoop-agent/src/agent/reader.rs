@@ -27,8 +27,8 @@ use crate::{
             piece::{self, Body},
         },
     },
-    proto::{Gap, Shared, Workload},
 };
+use hoop_records::{Gap, Shared, Workload};
 
 /// Pieces taken from the ring before anything else is looked at.
 const BATCH: usize = 1024;

@@ -34,8 +34,8 @@ use crate::{
         gap::CpuCounters,
         process::{Limits, ProcessTable, Seed},
     },
-    proto::{Kind, Record, Result as VerdictResult},
 };
+use hoop_records::{Kind, Record, Result as VerdictResult};
 
 /// Notes that wait for the thread at one time. Senders wait when it is full.
 const NOTES: usize = 1024;

@@ -15,9 +15,9 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::{control_calls::EXEC_PARENT, enforcer::Origin, names::Names};
 use crate::{
     policy::book::RuleBook,
-    proto::{Shared, Workload},
     workload::{cgroup::CgroupRoot, path::CgroupPath},
 };
+use hoop_records::{Shared, Workload};
 
 /// The registry's contents.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

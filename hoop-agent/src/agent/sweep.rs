@@ -15,11 +15,11 @@ use crate::{
     },
     pipeline::attribute::lifecycle,
     policy::{compile::Compiled, model::protocol_name},
-    proto::{
-        ConnectionInfo, Endpoint, Fact, Kind, NetworkActivity, Record, Result as VerdictResult,
-        Shared, Verdict, Workload,
-    },
     workload::{cgroup::CgroupRoot, path::CgroupPath, procfs::ProcessSnapshot},
+};
+use hoop_records::{
+    ConnectionInfo, Endpoint, Fact, Kind, NetworkActivity, Record, Result as VerdictResult, Shared,
+    Verdict, Workload,
 };
 
 /// A workload as a sweep needs it.

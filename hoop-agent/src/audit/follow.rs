@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::Notify;
 
 use crate::pipeline::attribute::gap_now;
-use crate::pipeline::render::render;
-use crate::proto::Gap;
+use hoop_records::Gap;
+use hoop_records::render;
 
 /// Bytes of lines that wait for one follower, by default.
 pub const FOLLOWER_BYTES: usize = 4 << 20;

@@ -5,7 +5,7 @@ use std::{env, fs, process};
 
 use super::log::{Config, Log, number};
 use crate::pipeline::attribute::lifecycle;
-use crate::proto::Kind;
+use hoop_records::Kind;
 
 /// The bytes of a log file, and before the first byte 0xff those of the full file before it.
 ///

@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 
 use super::follow::Followers;
 use crate::pipeline::attribute::{gap_now, lifecycle};
-use crate::pipeline::render::render;
-use crate::proto::{Fact, Gap, Kind, Record};
+use hoop_records::render;
+use hoop_records::{Fact, Gap, Kind, Record};
 
 /// Where the log is, and its bounds.
 #[derive(Clone, Debug)]

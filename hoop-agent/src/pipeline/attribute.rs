@@ -13,8 +13,8 @@ use super::event::{Guard, Judgement, Missing, Move, Net, Socket, process_key};
 use super::process::{Executed, Process, ProcessTable, Program, Unseen};
 use super::{masking, text};
 use crate::clock::ClockOffset;
-use crate::proto::Process as ProcessMessage;
-use crate::proto::{
+use hoop_records::Process as ProcessMessage;
+use hoop_records::{
     Actor, Ancestor, ConnectionInfo, Endpoint, Fact, File, Gap, Kind, Lifecycle, NetworkActivity,
     Origin, ParentProcess, ProcessActivity, Record, Result, Session, Shared, SocketActivity,
     Verdict as Judged, Workload,
@@ -309,21 +309,18 @@ impl<D: Directory> Attribution<'_, D> {
             })
         });
         Record {
-            number: 0,
             time_dt: self.offset.utc(header.boot_ns),
             boot_time_ns: header.boot_ns,
             kind: kind.into(),
             class_uid,
-            activity_id: 0,
             origin: Some(Origin {
                 cpu: header.cpu.into(),
                 sequence: header.sequence,
             }),
             workload: Some(workload),
             actor,
-            verdict: None,
             attribution: attribution.to_owned(),
-            fact: None,
+            ..Record::default()
         }
     }
 

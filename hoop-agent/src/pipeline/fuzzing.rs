@@ -11,10 +11,10 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 use super::attribute::{Directory, Rule};
 use super::gap::CpuCounters;
 use super::process::{Limits, ProcessTable};
-use super::render::render;
 use super::{Context, Pipeline, decode};
 use crate::clock::ClockOffset;
-use crate::proto::{Fact, Record, Shared, Workload};
+use hoop_records::render;
+use hoop_records::{Fact, Record, Shared, Workload};
 
 const CPUS: usize = 4;
 /// Processes that events are about: few, so that they meet.

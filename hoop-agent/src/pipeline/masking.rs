@@ -7,7 +7,7 @@ use std::{
 
 use hoop_mask::{Action, Config, Finding, Key, Masker};
 
-use crate::proto::Masked;
+use hoop_records::Masked;
 
 /// Classes that a command line keeps: records of connections have addresses anyway, and a command
 /// without them says little.

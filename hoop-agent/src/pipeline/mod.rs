@@ -16,7 +16,6 @@ pub mod gap;
 pub mod masking;
 pub mod payload;
 pub mod process;
-pub mod render;
 pub mod text;
 
 use hoop_common::event::{Header, ProcessKey};
@@ -27,7 +26,7 @@ use self::event::{Event, Exec, Missing, process_key};
 use self::gap::{CpuCounters, Gaps};
 use self::process::{Executed, ProcessTable};
 use crate::clock::ClockOffset;
-use crate::proto::{Actor, Record, Shared};
+use hoop_records::{Actor, Record, Shared};
 
 /// The stages from bytes to records.
 pub struct Pipeline {

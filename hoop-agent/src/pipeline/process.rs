@@ -18,7 +18,7 @@ use self::entry::CachedActor;
 pub use self::entry::{Process, Program};
 use super::event::Judgement;
 use super::text;
-use crate::proto::{Actor, Namespaces, Shared, User};
+use hoop_records::{Actor, Namespaces, Shared, User};
 
 /// Nanoseconds of a clock tick as procfs counts it (`USER_HZ` is 100 on every architecture that
 /// Hoop runs on).

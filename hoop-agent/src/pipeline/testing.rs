@@ -11,7 +11,7 @@ use hoop_common::policy::{Key, Mode};
 use zerocopy::IntoBytes as _;
 
 use super::attribute::{Directory, Rule};
-use crate::proto::{Shared, Workload};
+use hoop_records::{Shared, Workload};
 
 /// The workload of every event here.
 pub(super) const WORKLOAD: u64 = 4242;

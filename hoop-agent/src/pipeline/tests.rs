@@ -6,7 +6,7 @@ use zerocopy::IntoBytes as _;
 use super::process::{Limits, Seed, TICK_NS};
 use super::testing::{self, Names, WORKLOAD, key, start_ns};
 use super::*;
-use crate::proto::{Fact, Kind};
+use hoop_records::{Fact, Kind};
 
 struct Bench {
     pipeline: Pipeline,
@@ -58,7 +58,7 @@ impl Bench {
     fn lines(&mut self) -> Vec<String> {
         let line = |record: Record| {
             let mut line = Vec::new();
-            render::render(&record, &mut line);
+            hoop_records::render(&record, &mut line);
             assert_eq!(line.pop(), Some(b'\n'));
             assert!(!line.contains(&b'\n'));
             String::from_utf8_lossy(&line).into_owned()

@@ -10,10 +10,9 @@ use anyhow::{Context as _, Result, ensure};
 use hoop_agent::clock::ClockOffset;
 use hoop_agent::pipeline::payload::coverage::Libraries;
 use hoop_agent::pipeline::payload::{Conversations, Directory, Settings, piece};
-use hoop_agent::pipeline::render;
-use hoop_agent::proto::{Shared, Workload};
 use hoop_common::payload::{PieceHeader, PieceKind, RECEIVED, SENT, TlsCall};
 use hoop_mask::{Config, Key, Masker};
+use hoop_records::{Shared, Workload};
 use serde_json::{Value, json};
 use zerocopy::IntoBytes as _;
 
@@ -114,11 +113,11 @@ fn pass(pieces: &[Vec<u8>], names: &Names) -> Result<Pass> {
     for bytes in pieces {
         let piece = piece::decode(bytes)?;
         conversations.take(&piece, names, offset, &mut |(record, _process)| {
-            render::render(&record, &mut line);
+            hoop_records::render(&record, &mut line);
             lines += line.len();
             line.clear();
             records += 1;
-            if let Some(hoop_agent::proto::Fact::Api(api)) = &record.fact {
+            if let Some(hoop_records::Fact::Api(api)) = &record.fact {
                 masked += api.masked.iter().map(|class| class.count).sum::<u32>();
             }
         });

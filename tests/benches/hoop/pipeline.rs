@@ -7,10 +7,10 @@ use anyhow::Result;
 use hoop_agent::clock::ClockOffset;
 use hoop_agent::pipeline::attribute::{Directory, Rule};
 use hoop_agent::pipeline::process::{Limits, ProcessTable};
-use hoop_agent::pipeline::{Context, Pipeline, render};
-use hoop_agent::proto::{Shared, Workload};
+use hoop_agent::pipeline::{Context, Pipeline};
 use hoop_common::event::{EventKind, ExecEvent, Header, Hook, NetEvent, ProcessKey, Verdict};
 use hoop_common::policy::{Key, Mode};
+use hoop_records::{Shared, Workload};
 use zerocopy::IntoBytes as _;
 
 /// The workload of every event here.
@@ -41,7 +41,7 @@ pub fn speed(events: u64) -> Result<f64> {
     let start = cpu_time()?;
     for sequence in 2..2 + events {
         pipeline.ingest(net(sequence).as_bytes(), &context, &mut |record| {
-            render::render(&record, &mut line);
+            hoop_records::render(&record, &mut line);
             bytes += line.len();
             line.clear();
         });

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use hoop_agent::clock::{ClockOffset, Rfc3339, boot_ns};
+use hoop_agent::clock::{ClockOffset, boot_ns};
+use hoop_records::Rfc3339;
 use serde::Serialize;
 
 use crate::stats::Summary;

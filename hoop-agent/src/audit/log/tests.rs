@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 
 use super::*;
-use crate::proto::Origin;
+use hoop_records::Origin;
 
 fn record(cpu: u32, sequence: u64) -> Record {
     Record {

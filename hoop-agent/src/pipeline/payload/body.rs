@@ -4,10 +4,8 @@ use std::sync::Arc;
 
 use hoop_mask::Masker;
 
-use crate::{
-    pipeline::masking::{self, Findings},
-    proto,
-};
+use crate::pipeline::masking::{self, Findings};
+use hoop_records as proto;
 
 /// Bytes by which it is judged whether a body is text.
 const TASTE: usize = 512;

@@ -9,12 +9,9 @@ use hoop_common::{
 use hoop_protocols::{Connection, Direction, Event, FirstBytes, Limits, Opcode, Reason, mcp};
 
 use super::{Said, Settings, body::Body, exchange::Exchange, meaning, piece::Piece, tls};
-use crate::{
-    clock::ClockOffset,
-    pipeline::masking::Findings,
-    proto::{
-        ApiActivity, ApiMessage, Fact, Kind, Plaintext, Record, Shared, TlsConnection, Workload,
-    },
+use crate::{clock::ClockOffset, pipeline::masking::Findings};
+use hoop_records::{
+    ApiActivity, ApiMessage, Fact, Kind, Plaintext, Record, Shared, TlsConnection, Workload,
 };
 
 /// OCSF classes: API Activity, and Network Activity for plaintext that is not read further.

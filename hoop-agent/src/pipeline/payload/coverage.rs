@@ -5,10 +5,8 @@ use std::collections::{BTreeSet, HashSet, VecDeque};
 use hoop_common::{event::ProcessKey, payload::SocketPair};
 
 use super::{Said, piece::Piece, tls};
-use crate::{
-    clock::ClockOffset,
-    proto::{Coverage, Fact, Kind, Record, Shared, Workload},
-};
+use crate::clock::ClockOffset;
+use hoop_records::{Coverage, Fact, Kind, Record, Shared, Workload};
 
 /// How long a connection may take from its first message until plaintext of it is read, in nanoseconds.
 const PATIENCE_NS: u64 = 5_000_000_000;

@@ -10,10 +10,8 @@ use hoop_protocols::{
 };
 
 use super::{Settings, body::Body, meaning};
-use crate::{
-    pipeline::masking::{self, Findings},
-    proto::{ApiActivity, Attribute, HttpHeader, HttpRequest, HttpResponse, Url},
-};
+use crate::pipeline::masking::{self, Findings};
+use hoop_records::{ApiActivity, Attribute, HttpHeader, HttpRequest, HttpResponse, Url};
 
 /// Stands for what was said before the capture began.
 const UNKNOWN: &str = "?";

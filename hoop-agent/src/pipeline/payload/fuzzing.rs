@@ -9,8 +9,8 @@ use zerocopy::{FromZeros, IntoBytes};
 use super::coverage::Libraries;
 use super::{Conversations, Directory, Said, Settings, piece};
 use crate::clock::ClockOffset;
-use crate::pipeline::render::render;
-use crate::proto::{Shared, Workload};
+use hoop_records::render;
+use hoop_records::{Shared, Workload};
 
 const WORKLOAD: u64 = 4242;
 /// Processes, and connections of each: few, so that they meet.

@@ -3,10 +3,8 @@
 use hoop_mask::Masker;
 use hoop_protocols::{genai, mcp};
 
-use crate::{
-    pipeline::masking::{self, Findings},
-    proto::Attribute,
-};
+use crate::pipeline::masking::{self, Findings};
+use hoop_records::Attribute;
 
 /// Of a call of a model.
 pub(super) fn of_model(

@@ -29,10 +29,8 @@ use self::{
     coverage::{Hellos, Libraries},
     piece::{Body, Piece},
 };
-use crate::{
-    clock::ClockOffset,
-    proto::{Record, Shared, Workload},
-};
+use crate::clock::ClockOffset;
+use hoop_records::{Record, Shared, Workload};
 
 /// How a client begins HTTP/2 (RFC 9113, 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

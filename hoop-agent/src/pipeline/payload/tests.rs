@@ -9,10 +9,8 @@ use hoop_mask::{Config, Key, Masker};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::{Conversations, Directory, Settings, coverage::Libraries, piece};
-use crate::{
-    clock::ClockOffset,
-    proto::{Fact, Kind, Record, Shared, Workload},
-};
+use crate::clock::ClockOffset;
+use hoop_records::{Fact, Kind, Record, Shared, Workload};
 
 const WORKLOAD: u64 = 7;
 

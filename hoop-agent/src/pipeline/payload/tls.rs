@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hoop_common::payload::{Join, PieceHeader, SocketPair, TlsCall};
 
-use crate::proto::{Endpoint, TlsConnection};
+use hoop_records::{Endpoint, TlsConnection};
 
 /// `AF_INET` of `include/linux/socket.h`.
 const AF_INET: u16 = 2;

@@ -7,7 +7,7 @@ use hoop_common::event::ProcessKey;
 use super::TICK_NS;
 use super::bounds::Charge;
 use crate::pipeline::text;
-use crate::proto::{Actor, Namespaces, Shared, User};
+use hoop_records::{Actor, Namespaces, Shared, User};
 
 /// A program as a process runs it.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! A record becomes one line of JSON.
 
-use crate::proto::Record;
+use crate::Record;
 
 /// Appends the record as one JSON object and a newline. The object itself has no newline.
 pub fn render(record: &Record, line: &mut Vec<u8>) {

@@ -1,7 +1,10 @@
-//! Records, generated from `proto/hoop/v1/record.proto`, and how they look as JSON.
+//! Audit records, generated from `proto/hoop/v1/record.proto`, and how they look as JSON.
 //!
 //! The JSON has the definition's field names. Fields at their default are left out, except
 //! `optional` ones that are set; enums are lower-case words; `time_dt` is RFC 3339 in UTC.
+
+mod json;
+mod time;
 
 #[expect(
     missing_docs,
@@ -9,7 +12,7 @@
     reason = "generated: comments are the definition's and prost's, what has none names itself"
 )]
 mod parts {
-    use super::{is_default, serialize_attributes, serialize_result};
+    use super::{is_default, serialize_attributes, serialize_id, serialize_result};
 
     include!(concat!(env!("OUT_DIR"), "/parts/hoop.v1.rs"));
 }
@@ -36,14 +39,16 @@ use serde_json::value::RawValue;
 
 pub use parts::{
     Actor, Ancestor, ApiActivity, Attribute, Body, ConnectionInfo, Coverage, Endpoint, File, Gap,
-    HookStatus, HttpHeader, HttpRequest, HttpResponse, Kind, Lifecycle, Masked,
+    HookStatus, HttpHeader, HttpRequest, HttpResponse, Kind, Lifecycle, Link, LogChange, Masked,
     Message as ApiMessage, Namespaces, NetworkActivity, Origin, ParentProcess, Plaintext, Process,
-    ProcessActivity, Result, Session, SocketActivity, TlsConnection, Url, User, Verdict, Workload,
+    ProcessActivity, Result, Session, SocketActivity, TlsConnection, Trace, Url, User, Verdict,
+    Workload,
 };
 pub use top::Record;
 pub use top::record::Fact;
 
-use crate::clock::Rfc3339;
+pub use json::render;
+pub use time::Rfc3339;
 
 /// A message that many records share. Cloning counts a reference; the JSON is rendered once.
 pub struct Shared<T>(Arc<Inner<T>>);
@@ -165,7 +170,7 @@ impl<T: Serialize> Serialize for Shared<T> {
 /// the rest.
 impl Serialize for Record {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let mut record = serializer.serialize_struct("Record", 12)?;
+        let mut record = serializer.serialize_struct("Record", 13)?;
         macro_rules! field {
             ($name:ident) => {
                 if !is_default(&self.$name) {
@@ -193,6 +198,9 @@ impl Serialize for Record {
             record.serialize_field("verdict", verdict)?;
         }
         field!(attribution);
+        if let Some(trace) = &self.trace {
+            record.serialize_field("trace", trace)?;
+        }
         match &self.fact {
             Some(Fact::Process(fact)) => record.serialize_field("process", fact)?,
             Some(Fact::Network(fact)) => record.serialize_field("network", fact)?,
@@ -202,6 +210,8 @@ impl Serialize for Record {
             Some(Fact::Api(fact)) => record.serialize_field("api", fact)?,
             Some(Fact::Plaintext(fact)) => record.serialize_field("plaintext", fact)?,
             Some(Fact::Coverage(fact)) => record.serialize_field("coverage", fact)?,
+            Some(Fact::Link(fact)) => record.serialize_field("link", fact)?,
+            Some(Fact::Log(fact)) => record.serialize_field("log", fact)?,
             None => {}
         }
         record.end()
@@ -230,6 +240,8 @@ impl Kind {
             Self::Api => "api",
             Self::Plaintext => "plaintext",
             Self::Coverage => "coverage",
+            Self::Link => "link",
+            Self::Log => "log",
         }
     }
 }
@@ -263,6 +275,20 @@ fn serialize_result<S: Serializer>(
     serializer.serialize_str(result.word())
 }
 
+/// Bytes, written as lower-case hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hex<'a>(pub &'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+fn serialize_id<S: Serializer>(id: &[u8], serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_str(&Hex(id))
+}
+
 /// As one object, each value as the JSON that it is.
 fn serialize_attributes<S: Serializer>(
     attributes: &[Attribute],
@@ -284,14 +310,14 @@ mod tests {
 
     #[test]
     fn words_are_the_names_without_their_prefix() {
-        for number in 0..=16 {
+        for number in 0..=18 {
             let kind = Kind::try_from(number).unwrap_or_default();
             assert_eq!(
                 format!("KIND_{}", kind.word().to_uppercase()),
                 kind.as_str_name()
             );
         }
-        assert!(Kind::try_from(17).is_err(), "a new kind needs a word here");
+        assert!(Kind::try_from(19).is_err(), "a new kind needs a word here");
         for number in 0..=3 {
             let result = Result::try_from(number).unwrap_or_default();
             assert_eq!(
