@@ -103,6 +103,16 @@ pub(crate) fn tee_stderr(command: &mut Command) -> Result<(ExitStatus, String)> 
     Ok((child.wait()?, said))
 }
 
+/// Lets others go first from now on, in this thread and in what it starts.
+///
+/// # Errors
+///
+/// `renice` cannot be run.
+pub(crate) fn yield_to_others() -> Result<()> {
+    let thread = nix::unistd::gettid().to_string();
+    capture(Command::new("renice").args(["-n", "19", "-p", &thread])).map(drop)
+}
+
 /// Whether this process is root.
 pub(crate) fn is_root() -> bool {
     // The owner of a process's directory is its effective user.

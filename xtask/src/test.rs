@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 
 use crate::binaries::{self, Binary, KERNEL_TESTS, Tests};
 use crate::libtest::{self, Tally};
+use crate::toolchain::Toolchain;
 use crate::{build_ebpf, fuzz, lint, run, setup, vm};
 
 #[derive(clap::Args)]
@@ -41,14 +42,6 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     let toolchain = setup::run()?;
     build_ebpf::build(&toolchain)?;
     let mut tally = Tally::default();
-    if !args.no_lint {
-        or_failure(
-            &mut tally,
-            "lint",
-            lint::check(&toolchain).map(|()| Tally::default()),
-        );
-        stage("lint", started);
-    }
     let tests = binaries::tests()?;
     stage("build", started);
     let unit_tests = run_all(&tests.unit, args, |it| Ok(unit_test(it)));
@@ -59,16 +52,29 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         or_failure(&mut tally, "fuzzing", fuzz::all(&[], fuzz::SECONDS));
         stage("fuzzing", started);
     }
-    // The guest has a kernel of its own, so it runs beside the kernel tests, which mostly wait.
-    let (kernel, guest) = thread::scope(|scope| {
-        let guest = scope.spawn(|| guest(args));
+    // The kernel tests mostly wait: beside them there is time for the guest, which has a kernel of its
+    // own, and then for lint.
+    let (kernel, beside) = thread::scope(|scope| {
+        let beside = scope.spawn(|| {
+            let guest = guest(args);
+            stage("guest", started);
+            let lint = lint(args, &toolchain);
+            stage("lint", started);
+            [("guest", guest), ("lint", lint)]
+        });
         let kernel = kernel_tests(args, &tests);
-        (kernel, guest.join())
+        stage("kernel tests", started);
+        (kernel, beside.join())
     });
     tally.add(kernel);
-    let guest = guest.unwrap_or_else(|_| Ok(Tally::failure("guest")));
-    or_failure(&mut tally, "guest", guest);
-    stage("kernel tests and guest", started);
+    match beside {
+        Ok(results) => {
+            for (name, result) in results {
+                or_failure(&mut tally, name, result);
+            }
+        }
+        Err(_) => tally.add(Tally::failure("guest and lint")),
+    }
     for name in &tally.failures {
         println!("failed: {name}");
     }
@@ -96,6 +102,14 @@ fn guest(args: &Args) -> Result<Tally> {
         return Ok(Tally::default());
     }
     vm::short(&args.filter)
+}
+
+fn lint(args: &Args, toolchain: &Toolchain) -> Result<Tally> {
+    if !args.no_lint {
+        run::yield_to_others()?;
+        lint::check(toolchain)?;
+    }
+    Ok(Tally::default())
 }
 
 /// Says when a stage was done.

@@ -20,8 +20,7 @@ pub fn measure(settings: &Settings, report: &mut Report) -> Result<()> {
     let lab = Lab::new();
     let names: Vec<String> = (0..WORKLOADS).map(|n| format!("agent-{n}")).collect();
     let _workloads: Vec<Workload<'_>> = names.iter().map(|name| lab.workload(name)).collect();
-    let one = lab
-        .policy("agents", &spec(""))
+    let one = lab.policy("agents", &spec(""));
     let same: Vec<String> = names
         .iter()
         .map(|name| lab.policy(name, &spec("")))
