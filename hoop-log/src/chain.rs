@@ -37,7 +37,8 @@ impl Chain {
         let size = start.first.checked_sub(start.log_first)?;
         let roots = start.frontier.iter().map(|root| root.as_slice().try_into());
         let roots: Result<Vec<Hash>, _> = roots.collect();
-        if start.log_first == 0 || (size == 0 && start.previous != 0) {
+        let empty = start.previous == 0 && start.checkpoint.is_empty();
+        if start.log_first == 0 || (size == 0 && !empty) {
             return None;
         }
         Some(Self {

@@ -230,8 +230,10 @@ impl fmt::Debug for VerifierKey {
     }
 }
 
+type Parts<'a> = (&'a str, [u8; 4], Zeroizing<[u8; 32]>);
+
 /// Name, key id and key of `<name>+<id>+<base64>`.
-fn parts(text: &str) -> Result<(&str, [u8; 4], Zeroizing<[u8; 32]>), KeyError> {
+fn parts(text: &str) -> Result<Parts<'_>, KeyError> {
     if text.len() > MAX_TEXT {
         return Err(KeyError::Form);
     }
@@ -302,7 +304,8 @@ mod tests {
         key.save(&path).unwrap();
         assert!(key.save(&path).is_err(), "an old key is overwritten");
         assert_eq!(SigningKey::load(&path).unwrap().secret, key.secret);
-        let mode = |mode| std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+        let mode =
+            |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
         mode(0o640);
         assert!(matches!(
             SigningKey::load(&path),

@@ -5,7 +5,6 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::key::VerifierKey;
-use crate::sealed;
 
 /// Name of the file beside a log's segments that has the key it is signed by.
 pub(crate) const KEY: &str = "key.pub";
@@ -119,16 +118,6 @@ impl Segment {
             }
             file => file,
         }
-    }
-
-    /// Its messages, compressed or not.
-    pub(crate) fn read(&mut self) -> io::Result<Box<dyn Read + Send>> {
-        let file = self.open()?;
-        Ok(if self.sealed {
-            Box::new(sealed::Decoder::new(file)?)
-        } else {
-            Box::new(file)
-        })
     }
 }
 

@@ -5,7 +5,8 @@
 //! log signs a checkpoint of it (<https://c2sp.org/tlog-checkpoint>). A record is bytes: what it says is its
 //! owner's business.
 //!
-//! [`Writer`] appends, [`Reader`] reads by number.
+//! [`Writer`] appends, [`Reader`] reads by number, [`verify`] checks all that is there, and [`prove`] gives a proof of one
+//! record that needs nothing else.
 
 mod chain;
 mod error;
@@ -13,6 +14,7 @@ mod key;
 mod layout;
 mod merkle;
 mod note;
+mod prove;
 mod reader;
 mod recover;
 mod retention;
@@ -20,14 +22,18 @@ mod sealed;
 mod sealer;
 mod segment;
 mod tail;
+mod verify;
 mod writer;
 
 pub use error::Error;
 pub use key::{KeyError, SigningKey, VerifierKey};
 pub use merkle::{Frontier, Hash, leaf_hash, node_hash, root_by_proof};
 pub use note::{Checkpoint, NoteError};
+pub use prove::{Proof, ProofError, prove};
 pub use reader::{Entry, Reader};
 pub use recover::Reason;
 pub use retention::{Removal, Retention};
 pub use tail::{Closed, Tail};
+pub use verify::fault::{Fault, What};
+pub use verify::{Options, Told, Verified, VerifiedLog, verify};
 pub use writer::{Config, Followed, Fsync, Opened, Repaired, Writer};

@@ -48,7 +48,7 @@ struct Place {
 
 enum Input {
     Plain(File),
-    Sealed(sealed::Decoder),
+    Sealed(sealed::Decoder<File>),
 }
 
 /// What stands next in the buffer.

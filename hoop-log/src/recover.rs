@@ -29,7 +29,7 @@ pub enum Reason {
 /// The end of a log.
 #[derive(Debug)]
 pub(crate) enum Found {
-    Sound(Sound),
+    Sound(Box<Sound>),
     /// It is not what was written.
     Damaged {
         /// Its last checkpoint, as far as one is found.
@@ -99,7 +99,7 @@ pub(crate) fn find(log: &LogDir) -> io::Result<Found> {
     if !sound || signed > end.chain.tree().size() {
         return Ok(end.damaged(signed));
     }
-    Ok(Found::Sound(Sound {
+    Ok(Found::Sound(Box::new(Sound {
         key,
         chain: end.chain,
         segment: last.clone(),
@@ -107,7 +107,7 @@ pub(crate) fn find(log: &LogDir) -> io::Result<Found> {
         torn,
         note: end.note,
         fresh: end.fresh,
-    }))
+    })))
 }
 
 /// Ends a segment that another follows.
@@ -165,12 +165,7 @@ impl End {
         }
         self.chain = chain.clone();
         self.length = messages.offset();
-        // What stands in a log's first segment is the checkpoint of the log before.
-        self.note = if chain.tree().size() > 0 {
-            start.checkpoint
-        } else {
-            String::new()
-        };
+        self.note = start.checkpoint;
         loop {
             match messages.next() {
                 Ok(Some(Message::Record(record))) => match chain.push(&record) {

@@ -204,9 +204,9 @@ impl<'a> Encoder<'a> {
 }
 
 /// Reads the messages of a sealed segment.
-pub(crate) struct Decoder {
+pub(crate) struct Decoder<R> {
     context: DCtx<'static>,
-    input: File,
+    input: R,
     buffer: Vec<u8>,
     start: usize,
     end: usize,
@@ -214,8 +214,8 @@ pub(crate) struct Decoder {
     within: bool,
 }
 
-impl Decoder {
-    pub(crate) fn new(input: File) -> io::Result<Self> {
+impl<R: Read> Decoder<R> {
+    pub(crate) fn new(input: R) -> io::Result<Self> {
         let mut context = DCtx::create();
         context
             .set_parameter(DParameter::WindowLogMax(MAX_WINDOW))
@@ -229,7 +229,9 @@ impl Decoder {
             within: false,
         })
     }
+}
 
+impl Decoder<File> {
     /// From the frame that has the record on, by the index. The numbers in it are hints: what they lead to is
     /// checked by who reads it.
     pub(crate) fn from(mut input: File, number: u64) -> io::Result<Self> {
@@ -242,7 +244,7 @@ impl Decoder {
     }
 }
 
-impl Read for Decoder {
+impl<R: Read> Read for Decoder<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         loop {
             if self.start == self.end {

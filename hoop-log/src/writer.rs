@@ -128,7 +128,7 @@ impl Writer {
         remove_unfinished(&dir)?;
         let logs = layout::logs(&dir)?;
         let Some(log) = logs.last() else {
-            let place = Place::create(&dir, 1, 1, String::new(), &key)?;
+            let place = Place::create(&dir, 1, 1, &key)?;
             let writer = Self::new(config, key, lock, place)?;
             return Ok(Opened {
                 writer,
@@ -146,14 +146,14 @@ impl Writer {
                 }
                 if sound.key == *key.verifier() {
                     (
-                        Place::resume(&dir, log.clone(), sound, &key)?,
+                        Place::resume(&dir, log.clone(), *sound, &key)?,
                         repaired,
                         None,
                     )
                 } else {
                     let (first, note) = (sound.chain.next(), sound.note);
                     // In this order: a log that is closed is followed by another.
-                    let place = Place::create(&dir, counter, first, note.clone(), &key)?;
+                    let place = Place::create(&dir, counter, first, &key)?;
                     recover::end(&sound.segment, sound.length, true)?;
                     let reason = Reason::KeyChanged;
                     (
@@ -167,7 +167,7 @@ impl Writer {
                 }
             }
             Found::Damaged { note, next } => {
-                let place = Place::create(&dir, counter, next.max(1), note.clone(), &key)?;
+                let place = Place::create(&dir, counter, next.max(1), &key)?;
                 let reason = Reason::Damaged;
                 (
                     place,
@@ -377,14 +377,8 @@ impl Place {
         })
     }
 
-    /// A log without records, of which the first will have that number; `note` is the last checkpoint of the log before.
-    fn create(
-        dir: &Path,
-        counter: u64,
-        first: u64,
-        note: String,
-        key: &SigningKey,
-    ) -> io::Result<Self> {
+    /// A log without records, of which the first will have that number.
+    fn create(dir: &Path, counter: u64, first: u64, key: &SigningKey) -> io::Result<Self> {
         let log = layout::log_dir(dir, counter);
         let unfinished = LogDir {
             counter,
@@ -395,7 +389,7 @@ impl Place {
         writeln!(file, "{}", key.verifier())?;
         file.sync_all()?;
         let chain = Chain::new(first);
-        let (file, mut segment, length) = create_segment(&unfinished, chain.start(note))?;
+        let (file, mut segment, length) = create_segment(&unfinished, chain.start(String::new()))?;
         fs::rename(&unfinished.path, &log.path)?;
         layout::sync_dir(dir)?;
         segment.log.clone_from(&log.path);
