@@ -10,6 +10,8 @@
 
 mod chain;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod key;
 mod layout;
 mod merkle;

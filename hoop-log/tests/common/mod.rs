@@ -1,5 +1,10 @@
 //! A directory for a log, and what tests do with it.
 #![expect(clippy::unwrap_used, reason = "tests")]
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    reason = "each test uses some of it"
+)]
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -152,4 +157,19 @@ pub fn body(number: u64) -> Vec<u8> {
     body.extend(text.bytes().cycle().take(100 + (number % 27) as usize));
     body.extend(number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
     body
+}
+
+/// What is in a sealed segment.
+pub fn unseal(path: &Path) -> Vec<u8> {
+    let bytes = std::fs::read(path).unwrap();
+    let mut plain = Vec::new();
+    let mut decoder = zstd_safe::DCtx::create();
+    let mut input = zstd_safe::InBuffer::around(&bytes);
+    while input.pos() < bytes.len() {
+        let mut part = Vec::with_capacity(1 << 20);
+        let mut output = zstd_safe::OutBuffer::around(&mut part);
+        decoder.decompress_stream(&mut output, &mut input).unwrap();
+        plain.extend(part);
+    }
+    plain
 }
