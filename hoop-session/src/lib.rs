@@ -1,0 +1,11 @@
+//! Lineage and sessions: from a prompt to the call of a tool, the process that carried it out, and what that
+//! connected to.
+//!
+//! [`lineage::Lineage`] runs in the daemon and places each record. The rest reads records back, in any number,
+//! and tells one session to a person or a program.
+
+pub mod ids;
+pub mod lineage;
+mod messages;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
