@@ -7,5 +7,14 @@
 pub mod ids;
 pub mod lineage;
 mod messages;
+mod session;
+mod show;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod text;
+
+pub use session::{
+    Call, CallResult, Category, Connection, Denial, Event, FindError, Gap, Link, Process, Program,
+    Request, Row, Said, Session, Time, Turn, Uncovered, list,
+};
+pub use show::show;
