@@ -2,13 +2,16 @@
 
 use std::io::{self, Write as _};
 
-use hoop_session::{Session, list, show, testing};
+use hoop_session::{Session, export, list, show, testing};
 
 fn main() -> io::Result<()> {
     let records = testing::demo();
     let session = Session::build(&testing::Maker::uid(4242), records.clone());
     let mut out = io::stdout().lock();
     match std::env::args().nth(1).as_deref() {
+        Some("json") => export::json(&session, &mut out),
+        Some("otlp") => export::otlp(&session, &mut out),
+        Some("html") => export::html(&session, &mut out),
         Some("list") => list(records)
             .iter()
             .try_for_each(|row| writeln!(out, "{row:?}")),

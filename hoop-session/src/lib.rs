@@ -4,6 +4,7 @@
 //! [`lineage::Lineage`] runs in the daemon and places each record. The rest reads records back, in any number,
 //! and tells one session to a person or a program.
 
+pub mod export;
 pub mod ids;
 pub mod lineage;
 mod messages;

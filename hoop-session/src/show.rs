@@ -119,10 +119,7 @@ impl<W: Write> Tree<'_, W> {
             ("asked by", unknown(&session.on_behalf_of)),
             ("identity", unknown(&session.identity)),
             ("agent", unknown(agent)),
-            (
-                "policy",
-                format!("{}{modes}", unknown(&session.policy)),
-            ),
+            ("policy", format!("{}{modes}", unknown(&session.policy))),
             ("cgroup", unknown(&session.cgroup)),
             ("models", unknown(&session.models.join(", "))),
             ("time", when),
