@@ -1,6 +1,6 @@
 // The lineage: session, turns, calls of tools, processes, connections, from left to right.
 
-const COLUMN = 270;
+const COLUMN = 292;
 const BOX = { width: 216, height: 38, gap: 10 };
 const MAX_CHILDREN = 24;
 const MAX_NODES = 1500;

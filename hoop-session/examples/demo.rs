@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 
-use hoop_session::{Session, export, list, show, testing};
+use hoop_session::{Session, export, list, replay, show, testing};
 
 fn main() -> io::Result<()> {
     let records = testing::demo();
@@ -12,6 +12,7 @@ fn main() -> io::Result<()> {
         Some("json") => export::json(&session, &mut out),
         Some("otlp") => export::otlp(&session, &mut out),
         Some("html") => export::html(&session, &mut out),
+        Some("replay") => replay::run(&session),
         Some("list") => list(records)
             .iter()
             .try_for_each(|row| writeln!(out, "{row:?}")),

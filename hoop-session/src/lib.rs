@@ -8,6 +8,7 @@ pub mod export;
 pub mod ids;
 pub mod lineage;
 mod messages;
+pub mod replay;
 mod session;
 mod show;
 #[cfg(any(test, feature = "testing"))]
