@@ -323,7 +323,9 @@ impl Maker {
                 .as_ref()
                 .map(|parent| parent.pid)
         };
+        // Made-up processes may be above themselves.
         std::iter::successors(parent(pid), |pid| parent(*pid))
+            .take(16)
             .filter_map(|pid| self.process(pid))
             .map(|process| Ancestor {
                 pid: process.pid,

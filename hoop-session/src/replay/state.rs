@@ -107,7 +107,9 @@ impl<'a> Player<'a> {
         // Nobody watches an agent wait for an hour.
         let events = &self.session.events;
         let next = events.partition_point(|event| event.time.0 <= self.at);
-        let next = events.get(next).map_or(self.session.end.0, |event| event.time.0);
+        let next = events
+            .get(next)
+            .map_or(self.session.end.0, |event| event.time.0);
         if next - self.at > MAX_WAIT_NS.saturating_mul(self.speed().max(1.0) as i64) {
             to = to.max(next - MAX_WAIT_NS);
         }

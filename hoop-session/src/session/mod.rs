@@ -3,6 +3,8 @@
 mod build;
 mod event;
 mod find;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 use serde::{Serialize, Serializer};
