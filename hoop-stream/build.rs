@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
+use protox::prost_reflect::prost_types::{DescriptorProto, EnumDescriptorProto};
 
 /// Generates the service of `hoop/v1/audit.proto` and its messages. Records are hoop-records' own.
 fn main() -> Result<()> {
@@ -23,8 +24,8 @@ fn main() -> Result<()> {
         .codec_path("crate::grpc::codec::Codec")
         .extern_path(".hoop.v1.StreamResponse", "crate::grpc::codec::Response");
     for file in descriptors.file.iter().filter(|file| file.name() == record) {
-        let messages = file.message_type.iter().map(|message| message.name());
-        for name in messages.chain(file.enum_type.iter().map(|value| value.name())) {
+        let messages = file.message_type.iter().map(DescriptorProto::name);
+        for name in messages.chain(file.enum_type.iter().map(EnumDescriptorProto::name)) {
             builder =
                 builder.extern_path(format!(".hoop.v1.{name}"), format!("hoop_records::{name}"));
         }

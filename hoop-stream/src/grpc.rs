@@ -8,7 +8,6 @@ mod service;
 mod stream;
 
 #[expect(
-    missing_docs,
     unreachable_pub,
     unused_qualifications,
     clippy::all,

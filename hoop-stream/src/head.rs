@@ -187,7 +187,8 @@ mod tests {
             prop_assert_eq!((head.time, head.kind, head.result), (time, kind, result));
             let texts = texts.unwrap_or_default();
             prop_assert_eq!(head.workload().unwrap(), [0, 1, 2].map(|at| texts[at].as_bytes()));
-            prop_assert_eq!(head.session().unwrap(), session.unwrap_or_default().as_bytes());
+            let session = session.unwrap_or_default();
+            prop_assert_eq!(head.session().unwrap(), session.as_bytes());
         }
 
         #[test]

@@ -174,11 +174,10 @@ async fn store(cursor: &CursorFile, status: &SinkStatus) {
 
 /// Returns when it is too late to go on.
 async fn late(mut stop: watch::Receiver<Option<Stop>>) {
-    let deadline = stop.wait_for(Option::is_some).await;
-    match deadline.ok().and_then(|stop| *stop) {
-        Some(stop) => sleep_until(stop.deadline).await,
-        // Dropped: the task is to end, and nobody waits for what it does.
-        None => {}
+    let told = stop.wait_for(Option::is_some).await.ok();
+    // Nothing is told if whoever could is gone: then the task is to end at once.
+    if let Some(stop) = told.and_then(|stop| *stop) {
+        sleep_until(stop.deadline).await;
     }
 }
 

@@ -27,7 +27,7 @@ pub enum Target {
     /// Lines of a file.
     File(file::Config),
     /// An HTTP endpoint.
-    Webhook(webhook::Config),
+    Webhook(Box<webhook::Config>),
 }
 
 impl Target {
@@ -37,7 +37,7 @@ impl Target {
     ) -> Result<Self, E> {
         let target = match kind {
             "file" => Self::File(from_fields(fields)?),
-            "webhook" => Self::Webhook(from_fields(fields)?),
+            "webhook" => Self::Webhook(Box::new(from_fields(fields)?)),
             other => {
                 return Err(E::custom(format_args!(
                     "kind: {other:?} is none of file, webhook, syslog, otlp, nats, kafka"
