@@ -121,8 +121,14 @@ impl Stdio {
         }
     }
 
+    /// To be called now and then: tells the answers whose requests did not come since the last time. Who reads the
+    /// two pipes may see an answer first.
+    pub fn settle(&mut self, mut f: impl FnMut(Call)) {
+        self.session.settle(&mut f);
+    }
+
     /// Both ended: tells the requests that still wait.
-    pub fn end(mut self, mut f: impl FnMut(Call)) {
+    pub fn end(&mut self, mut f: impl FnMut(Call)) {
         self.session.end(&mut f);
     }
 
