@@ -19,7 +19,10 @@ use hoop_common::{
     unix_path::UnixKey,
 };
 
-use crate::payload::{Call, CallKey, Connection, ConnectionKey, Turn};
+use crate::{
+    payload::{Call, CallKey, Connection, ConnectionKey, Turn},
+    stdio::Standard,
+};
 
 /// Control events on their way to the daemon.
 #[btf_map]
@@ -84,7 +87,7 @@ pub static EXEC_SCRATCH: PerCpuArray<crate::hooks::exec::Scratch, 1> = PerCpuArr
 #[btf_map]
 pub static CHECK_SCRATCH: PerCpuArray<crate::hooks::exec_check::Scratch, 1> = PerCpuArray::new();
 
-/// Plaintext on its way to the daemon. This map and the next five are not pinned: without a daemon
+/// Plaintext on its way to the daemon. This map and the next six are not pinned: without a daemon
 /// that reads it nothing is taken.
 #[btf_map]
 pub static PAYLOAD: RingBuf<u64, { PAYLOAD_RING_BYTES as usize }> = RingBuf::new();
@@ -111,6 +114,10 @@ pub static TURNS: LruHashMap<u64, Turn, { MAX_TLS_CALLS as usize }> = LruHashMap
 /// enters those of which it knows better.
 #[btf_map]
 pub static CHANNELS: LruHashMap<u64, Channel, { MAX_CHANNELS as usize }> = LruHashMap::new();
+
+/// Standard input and output of processes when they began their programs, by process id.
+#[btf_map]
+pub static STANDARD: LruHashMap<u32, Standard, { MAX_PROCESSES as usize }> = LruHashMap::new();
 
 /// See [`SOCKETS`].
 #[repr(C)]

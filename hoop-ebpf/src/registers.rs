@@ -15,13 +15,15 @@ macro_rules! register {
     };
 }
 
-/// Numbers of system calls that write (`arch/x86/entry/syscalls/syscall_64.tbl`).
+/// Numbers of system calls that write or begin a program (`arch/x86/entry/syscalls/syscall_64.tbl`).
 #[cfg(bpf_target_arch = "x86_64")]
 mod numbers {
     pub const WRITE: u64 = 1;
     pub const WRITEV: u64 = 20;
     pub const SENDTO: u64 = 44;
     pub const SENDMSG: u64 = 46;
+    pub const EXECVE: u64 = 59;
+    pub const EXECVEAT: u64 = 322;
 }
 
 /// The same (`include/uapi/asm-generic/unistd.h`).
@@ -31,9 +33,11 @@ mod numbers {
     pub const WRITEV: u64 = 66;
     pub const SENDTO: u64 = 206;
     pub const SENDMSG: u64 = 211;
+    pub const EXECVE: u64 = 221;
+    pub const EXECVEAT: u64 = 281;
 }
 
-pub use numbers::{SENDMSG, SENDTO, WRITE, WRITEV};
+pub use numbers::{EXECVE, EXECVEAT, SENDMSG, SENDTO, WRITE, WRITEV};
 
 #[cfg(bpf_target_arch = "x86_64")]
 impl Registers {

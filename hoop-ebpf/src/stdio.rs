@@ -12,7 +12,7 @@ use hoop_common::payload::{Carries, Channel, PieceHeader, PieceKind, STANDARD_OU
 use crate::{
     emit::fetch_add,
     kernel::{KernelPtr, Process, current_task, offset},
-    maps::CHANNELS,
+    maps::{CHANNELS, STANDARD},
     payload::{self, Text},
     verifier::at_most,
     workload::Workload,
@@ -50,8 +50,17 @@ pub struct WrittenTo {
     workload: Workload,
     /// Most bytes of a call to take.
     limit: u64,
-    file: KernelPtr,
     id: u64,
+}
+
+/// The channels that a process has as standard input and output, or 0 for other files.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Standard {
+    /// Start of the process: another may have its id later.
+    start_ns: u64,
+    input: u64,
+    output: u64,
 }
 
 /// The channel behind a descriptor, if the process is one of which plaintext is taken.
@@ -63,7 +72,6 @@ pub fn written_to(descriptor: u32) -> Option<WrittenTo> {
     (id != 0).then_some(WrittenTo {
         workload,
         limit,
-        file,
         id,
     })
 }
@@ -74,21 +82,57 @@ pub fn take(to: WrittenTo, text: Text, moved: u64) -> Option<()> {
     let channel = taken(to.id, text, moved)?;
     // SAFETY: a map value; the verifier checks the access.
     let (since_ns, counter) = unsafe { ((*channel).since_ns, &raw mut (*channel).written) };
+    let process = Process::current();
     let mut header = PieceHeader {
         workload: to.workload.id,
-        start_ns: Process::current().start_ns,
+        start_ns: process.start_ns,
         object: to.id,
         since_ns,
         offset: fetch_add(counter, moved),
         kind: PieceKind::Piped as u8,
         ..payload::blank()
     };
-    if file_at(1).is_some_and(|output| output == to.file || hoop_channel(output.0, 1) == to.id) {
+    let standard = standard(process);
+    if standard.output == to.id {
         header.join = STANDARD_OUTPUT;
-        header.other = file_at(0).map_or(0, |input| hoop_channel(input.0, 0));
+        header.other = standard.input;
     }
     payload::send_text(header, text, moved, to.limit);
     Some(())
+}
+
+/// Notes what the running process has as standard input and output as it begins a program. Servers move them
+/// later, so that nothing else is written there.
+#[inline(always)]
+pub fn begin() -> Option<()> {
+    payload::captured()?;
+    let process = Process::current();
+    let _ = STANDARD.insert(process.tgid, Standard::now(process), 0);
+    Some(())
+}
+
+/// What a process had as standard input and output when it began its program, else what it has now.
+#[inline(always)]
+fn standard(process: Process) -> Standard {
+    match STANDARD.get_ptr(process.tgid) {
+        // SAFETY: a map value that is written whole, when the process has one thread.
+        Some(standard) => match unsafe { *standard } {
+            standard if standard.start_ns == process.start_ns => standard,
+            _ => Standard::now(process),
+        },
+        None => Standard::now(process),
+    }
+}
+
+impl Standard {
+    #[inline(always)]
+    fn now(process: Process) -> Self {
+        Self {
+            start_ns: process.start_ns,
+            input: file_at(0).map_or(0, |file| hoop_channel(file.0, 0)),
+            output: file_at(1).map_or(0, |file| hoop_channel(file.0, 1)),
+        }
+    }
 }
 
 /// The file behind a descriptor of the running process.

@@ -1,4 +1,4 @@
-//! `sys_exit`: a system call returns, perhaps one by which a process wrote to a file.
+//! `sys_exit`: a system call returns, perhaps one by which a process wrote to a file, or began a program.
 //!
 //! Observes only: takes what was written to pipes and Unix sockets, if it looks like JSON-RPC. It runs for every call
 //! of every process, so it looks at the call's number first.
@@ -9,7 +9,7 @@ use aya_ebpf::{
 
 use crate::{
     payload::Text,
-    registers::{Registers, SENDMSG, SENDTO, WRITE, WRITEV},
+    registers::{EXECVE, EXECVEAT, Registers, SENDMSG, SENDTO, WRITE, WRITEV},
     stdio,
 };
 
@@ -21,6 +21,8 @@ pub fn hoop_stdio(ctx: BtfTracePointContext) -> i32 {
     let number = registers.system_call();
     if result > 0 && matches!(number, WRITE | WRITEV | SENDTO | SENDMSG) {
         let _ = try_stdio(registers, number, result as u64);
+    } else if result == 0 && matches!(number, EXECVE | EXECVEAT) {
+        let _ = stdio::begin();
     }
     0
 }

@@ -37,6 +37,7 @@ pub use call::{
     ToolDefinition, ToolResult, Usage,
 };
 pub use exchange::{Exchange, Limits};
+pub use json::CUT;
 #[cfg(feature = "fuzzing")]
 pub use fuzzing::fuzz;
 pub(crate) use output::note;

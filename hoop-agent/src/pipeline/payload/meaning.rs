@@ -1,23 +1,15 @@
 //! What a call means, as masked attributes.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use hoop_mask::Masker;
 use hoop_protocols::{
-    genai::{self, Issue},
+    genai::{self, CUT},
     mcp,
 };
 
 use crate::pipeline::masking::{self, Findings};
 use hoop_records::Attribute;
-
-/// How the names of fields begin that have what was answered.
-const ANSWERS: [&str; 4] = [
-    "gen_ai.output.",
-    "gen_ai.tool.call.result",
-    "error.message",
-    "hoop.mcp.error.",
-];
 
 /// Of a call of a model.
 pub(super) fn of_model(
@@ -25,8 +17,7 @@ pub(super) fn of_model(
     masker: &Arc<Masker>,
     findings: &mut Findings,
 ) -> Vec<Attribute> {
-    let issues = call.issues.clone();
-    call.texts_mut(|text, field| mask(text, !may_be_cut(field, &issues), masker, findings));
+    call.texts_mut(|text, _| mask(text, masker, findings));
     call.attributes().map(attribute).collect()
 }
 
@@ -36,27 +27,20 @@ pub(super) fn of_tool(
     masker: &Arc<Masker>,
     findings: &mut Findings,
 ) -> Vec<Attribute> {
-    let issues = call.issues.clone();
-    call.texts_mut(|text, field| mask(text, !may_be_cut(field, &issues), masker, findings));
+    call.texts_mut(|text, _| mask(text, masker, findings));
     call.attributes().map(attribute).collect()
 }
 
-/// Whether a field, and with it a secret, may be cut: by what the call is known to lack.
-fn may_be_cut(field: &str, issues: &BTreeSet<Issue>) -> bool {
-    let causes: &[Issue] = if ANSWERS.iter().any(|answer| field.starts_with(answer)) {
-        &[
-            Issue::Incomplete,
-            Issue::ResponseTruncated,
-            Issue::ResponseMalformed,
-        ]
-    } else {
-        &[Issue::RequestTruncated, Issue::RequestMalformed]
-    };
-    causes.iter().any(|cause| issues.contains(cause))
-}
-
-fn mask(text: &mut String, whole: bool, masker: &Arc<Masker>, findings: &mut Findings) {
-    *text = masking::body(masker, text.as_bytes(), whole, findings);
+/// Masks a text. Of what is cut somewhere, what may be the first half of a secret is left out.
+fn mask(text: &mut String, masker: &Arc<Masker>, findings: &mut Findings) {
+    let mut parts = text.split(CUT);
+    let last = parts.next_back().unwrap_or_default();
+    let mut masked = String::new();
+    for part in parts {
+        masked += &masking::body(masker, part.as_bytes(), false, findings);
+    }
+    masked += &masking::text(masker, last.as_bytes(), findings);
+    *text = masked;
 }
 
 fn attribute((key, value): (&'static str, serde_json::Value)) -> Attribute {
