@@ -60,7 +60,9 @@ pub const STANDARD_OUTPUT: u8 = 1;
 
 /// What is known of a pipe, or of a Unix socket, that a workload writes to.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Channel {
     /// When JSON-RPC was first seen on it, nanoseconds since boot.
     pub since_ns: u64,

@@ -37,8 +37,8 @@ pub use call::{
     ToolDefinition, ToolResult, Usage,
 };
 pub use exchange::{Exchange, Limits};
-pub use json::CUT;
 #[cfg(feature = "fuzzing")]
 pub use fuzzing::fuzz;
+pub use json::CUT;
 pub(crate) use output::note;
 pub use websocket::WebSocket;

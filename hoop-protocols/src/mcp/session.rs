@@ -34,7 +34,7 @@ impl Default for Limits {
 const WAITING: usize = 1024;
 
 /// Answers that are kept until their requests are seen.
-const EARLY: usize = 16;
+pub(super) const EARLY: usize = 16;
 
 /// Bytes that are kept of a text that every call of a session repeats.
 const REPEATED: usize = 1024;

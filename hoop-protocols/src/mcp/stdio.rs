@@ -113,11 +113,12 @@ impl Stdio {
     /// Bytes of one direction are missing: what is unfinished in it is passed over.
     pub fn gap(&mut self, from: Side) {
         let direction = self.direction(from);
+        let begun = !direction.lines.is_empty();
         direction.lines.pass();
         match &mut direction.verdict {
             Verdict::Other { line } => *line = false,
-            Verdict::Mcp => self.session.note(Issue::Incomplete),
-            Verdict::Open => {}
+            Verdict::Open if !begun => {}
+            Verdict::Mcp | Verdict::Open => self.session.note(Issue::Incomplete),
         }
     }
 

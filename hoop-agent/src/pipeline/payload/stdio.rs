@@ -87,7 +87,8 @@ impl Channels {
                 self.end(oldest, offset, sink);
             }
             self.order.push_back(key);
-            self.open.insert(key, Server::new(header.boot_ns, workload, settings));
+            self.open
+                .insert(key, Server::new(header.boot_ns, workload, settings));
         }
         let Some(server) = self.open.get_mut(&key) else {
             return;

@@ -4,7 +4,9 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use hoop_common::payload::{PieceHeader, PieceKind, RECEIVED, SENT, SocketPair, TlsCall};
+use hoop_common::payload::{
+    PieceHeader, PieceKind, RECEIVED, SENT, STANDARD_OUTPUT, SocketPair, TlsCall,
+};
 use hoop_mask::{Config, Key, Masker};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -251,5 +253,103 @@ fn of_other_workloads_nothing_is_kept() {
         ..header(PieceKind::Data)
     };
     bench.take(header, OK.as_bytes()).ended();
+    assert_eq!(bench.records.len(), 0);
+}
+
+/// A server that reads channel 10 and writes channel 20.
+fn piped(bench: &mut Bench, tgid: u32, from_server: bool, offset: u64, message: &str) {
+    let header = PieceHeader {
+        tgid,
+        offset,
+        len: message.len() as u32,
+        object: if from_server { 20 } else { 10 },
+        other: if from_server { 10 } else { 0 },
+        join: if from_server { STANDARD_OUTPUT } else { 0 },
+        ..header(PieceKind::Piped)
+    };
+    bench.take(header, message.as_bytes());
+}
+
+const ASK: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"look_up","arguments":{"note":"NOTE"}}}"#;
+const ANSWER: &str =
+    r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"NOTE"}]}}"#;
+
+#[test]
+fn a_tool_over_pipes_is_one_record_of_its_client_whichever_way_is_seen_first() {
+    let address = ["alice", "example.org"].join("@");
+    let (ask, answer) = (
+        ASK.replace("NOTE", &address) + "\n",
+        ANSWER.replace("NOTE", &address) + "\n",
+    );
+    for answer_first in [false, true] {
+        for cut in [1, 30, ask.len() - 1] {
+            let mut bench = Bench::new(4096);
+            if answer_first {
+                piped(&mut bench, 101, true, 0, &answer);
+            }
+            piped(&mut bench, 100, false, 0, &ask[..cut]);
+            piped(&mut bench, 100, false, cut as u64, &ask[cut..]);
+            if !answer_first {
+                piped(&mut bench, 101, true, 0, &answer);
+            }
+            let lines = bench.lines();
+            assert_eq!(bench.records.len(), 1, "{lines}");
+            assert!(lines.contains(r#""protocol":"stdio""#), "{lines}");
+            assert!(lines.contains(r#""count":2"#), "{lines}");
+            assert!(!lines.contains(&address), "{lines}");
+            assert!(!lines.contains("incomplete"), "{lines}");
+            assert_eq!(bench.conversations.refused().count(), 0);
+        }
+    }
+}
+
+#[test]
+fn a_request_over_pipes_that_nobody_answers_is_told_when_an_end_is_gone() {
+    let mut bench = Bench::new(4096);
+    piped(&mut bench, 100, false, 0, &format!("{ASK}\n"));
+    assert_eq!(bench.records.len(), 0);
+    bench.ended();
+    assert!(bench.lines().contains("hoop.mcp.unanswered"));
+}
+
+#[test]
+fn bytes_that_are_missing_in_a_pipe_are_said_to_be() {
+    let mut bench = Bench::new(4096);
+    piped(&mut bench, 100, false, 0, &ASK[..20]);
+    piped(
+        &mut bench,
+        100,
+        false,
+        40,
+        &format!("{}\n{ASK}\n", &ASK[40..]),
+    );
+    piped(&mut bench, 101, true, 0, &format!("{ANSWER}\n"));
+    let lines = bench.lines();
+    assert_eq!(bench.records.len(), 1, "{lines}");
+    assert!(lines.contains(r#""incomplete":["incomplete"]"#), "{lines}");
+}
+
+#[test]
+fn half_of_a_secret_at_the_end_of_a_long_message_is_left_out() {
+    let secret = ["gh", "p_", "u1V5nT3aRkQ8sZ2bXw6YcE9dLm4HfJ7pGq0K"].concat();
+    for keep in 30..110 {
+        let mut bench = Bench::new(keep);
+        let ask = format!("{}\n", ASK.replace("NOTE", &secret));
+        piped(&mut bench, 100, false, 0, &ask);
+        piped(&mut bench, 101, true, 0, &format!("{ANSWER}\n"));
+        bench.ended();
+        let lines = bench.lines();
+        assert!(!lines.contains(&secret[4..10]), "{keep}: {lines}");
+    }
+}
+
+#[test]
+fn a_channel_of_other_json_is_refused() {
+    let mut bench = Bench::new(4096);
+    let line = "{\"id\":1,\"level\":\"info\"}\n";
+    for number in 0..16 {
+        piped(&mut bench, 100, false, number * line.len() as u64, line);
+    }
+    assert_eq!(bench.conversations.refused().collect::<Vec<_>>(), [10]);
     assert_eq!(bench.records.len(), 0);
 }
