@@ -353,3 +353,48 @@ fn a_channel_of_other_json_is_refused() {
     assert_eq!(bench.conversations.refused().collect::<Vec<_>>(), [10]);
     assert_eq!(bench.records.len(), 0);
 }
+
+/// A WebSocket to a model, over which the server says so many texts, a message for each.
+fn realtime(deltas: &[&str], done: bool) -> Bench {
+    let mut bench = Bench::new(4096);
+    let open = "GET /v1/realtime?model=m-1 HTTP/1.1\r\nHost: a.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    bench.data(SENT, 0, open.as_bytes());
+    let mut answer =
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                       Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+            .to_vec();
+    let delta = |delta: &&str| {
+        format!(
+            r#"{{"type":"response.output_text.delta","item_id":"i","output_index":0,"content_index":0,"delta":"{delta}"}}"#
+        )
+    };
+    let last = r#"{"type":"response.done","response":{"id":"r","status":"completed","output":[]}}"#;
+    let messages = deltas.iter().map(delta);
+    for text in messages.chain(done.then(|| last.to_owned())) {
+        answer.extend([0x81, 126]);
+        answer.extend((text.len() as u16).to_be_bytes());
+        answer.extend(text.as_bytes());
+    }
+    bench.data(RECEIVED, 0, &answer);
+    bench.take(header(PieceKind::Closed), &[]);
+    bench
+}
+
+#[test]
+fn a_secret_over_two_messages_of_a_model_is_masked() {
+    let secret = ["gh", "p_", "u1V5nT3aRkQ8sZ2bXw6YcE9dLm4HfJ7pGq0K"].concat();
+    for cut in 1..secret.len() {
+        let bench = realtime(&["It is ", &secret[..cut], &secret[cut..], " now."], true);
+        let lines = bench.lines();
+        assert!(lines.contains("It is [GITHUB_TOKEN:"), "{lines}");
+        assert!(lines.contains("] now."), "{lines}");
+        assert_eq!(bench.records.len(), 2, "{lines}");
+        let lines = realtime(&["It is ", &secret[..cut]], false).lines();
+        assert!(
+            !lines.contains(&secret[..cut.clamp(5, 10)]),
+            "{cut}: {lines}"
+        );
+        assert!(lines.contains("gen_ai.output.messages"), "{lines}");
+    }
+}
