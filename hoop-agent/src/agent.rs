@@ -1,17 +1,20 @@
 //! The daemon: wires every stage. The only file that sees them all.
 
 mod control_calls;
+mod counters;
 pub mod enforcer;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod hooks;
 pub(crate) mod mask_key;
 mod names;
+mod output;
 mod policy_watch;
 mod promises;
 mod reader;
 pub mod recorder;
 mod registry;
+mod stream;
 mod sweep;
 
 use std::{collections::HashMap, io::Write, path::Path, time::Duration};
@@ -27,6 +30,7 @@ pub use self::control_calls::{explanation, show};
 
 use self::{
     control_calls::Exec,
+    counters::{Counters, State},
     enforcer::{Enforcer, Origin},
     names::Publisher,
     policy_watch::PolicyWatch,
@@ -34,15 +38,17 @@ use self::{
     reader::PayloadReader,
     recorder::Recorder,
     registry::Store,
+    stream::Stream,
 };
 use crate::{
     audit::{
-        follow::{FOLLOWER_BYTES, Follower},
-        log::{Config, Log},
+        self, Unread,
+        log::Log,
+        read::{Follower, Source},
     },
     capture::Capture,
     config::{Settings, StateDir},
-    confine,
+    confine::{self, Sockets},
     control::server::Server,
     kernel::{
         btf::{Btf, VMLINUX},
@@ -63,6 +69,9 @@ const SWEEPS: usize = 256;
 /// Time between two sweeps: a program that keeps sending to what is denied must not keep the
 /// daemon busy.
 const SWEEP_EVERY: Duration = Duration::from_millis(50);
+
+/// How often what metrics show of the kernel is measured.
+const MEASURE_EVERY: Duration = Duration::from_secs(5);
 
 /// How often cgroups made by `exec` are looked at, while there are any.
 const EXEC_TICK: Duration = Duration::from_millis(200);
@@ -157,7 +166,12 @@ async fn run_async(settings: Settings) -> Result<(), StartError> {
     forward_kernel_log(&mut kernel, settings.kernel_log_level);
     let degraded = promises::check(&policies, kernel.hooks()).map_err(StartError::Policy)?;
 
-    let log = Log::open(Config::new(&settings.state_dir)).map_err(anyhow::Error::from)?;
+    let unread = Unread::default();
+    let log = Log::open(&settings.state_dir, &settings.file.audit, unread.clone())?;
+    let source = Source::new(audit::directory(&settings.state_dir), log.tail());
+    let health = log.health();
+    let counters = Counters::default();
+    let log_name = log.name().to_owned();
     let publisher = Publisher::default();
     let (denied, mut denials) = mpsc::channel(SWEEPS);
     let (condemned, mut condemnations) = mpsc::channel(1);
@@ -166,13 +180,17 @@ async fn run_async(settings: Settings) -> Result<(), StartError> {
         log,
         publisher.reader(cgroups.clone()),
         &settings.state_dir,
+        counters.clone(),
         denied,
         condemned,
     )
     .context("the recorder could not be started")?;
     let stdout = settings
         .stdout
-        .then(|| copy_to_stdout(recorder.followers().subscribe(FOLLOWER_BYTES)));
+        .then(|| source.follow(None))
+        .transpose()
+        .context("records cannot be read back")?
+        .map(copy_to_stdout);
     recorder.record(lifecycle(
         Kind::Agent,
         "started",
@@ -229,8 +247,21 @@ async fn run_async(settings: Settings) -> Result<(), StartError> {
     }
     enforcer.end_strays();
     recorder.begin();
-    let (server, mut calls) = Server::start(&settings.socket, recorder.followers())
+    let (server, mut calls) = Server::start(&settings.socket, source.clone())
         .with_context(|| format!("the control socket {}", settings.socket.display()))?;
+    let stream = Stream::start(
+        &settings.file,
+        stream::Daemon {
+            state_dir: settings.state_dir.clone(),
+            run_dir: settings.socket.parent().unwrap_or(Path::new("/")).into(),
+            tail: recorder.tail(),
+            unread,
+            counters: counters.clone(),
+            health: health.clone(),
+            log_name,
+        },
+    )
+    .context("records cannot be given to others")?;
     let mut policy_watch = PolicyWatch::start(&settings.policy)
         .with_context(|| format!("{} cannot be watched", settings.policy.display()))?;
 
@@ -262,13 +293,23 @@ async fn run_async(settings: Settings) -> Result<(), StartError> {
     let mut tick = interval(EXEC_TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (swept_sender, mut swept) = mpsc::channel(1);
-    if let Err(error) = confine::process() {
+    let mut measure = interval(MEASURE_EVERY);
+    measure.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let measured = agent.settings.file.metrics.is_some();
+    let _counting = measured.then(|| agent.enforcer.kernel().measure_run_times());
+    let sockets = if agent.settings.file.uses_network() {
+        Sockets::Internet
+    } else {
+        Sockets::Local
+    };
+    if let Err(error) = confine::process(sockets) {
         tracing::warn!(%error, "the daemon is not confined");
         let detail = format!("the daemon is not confined: {error}");
         agent
             .recorder
             .record(lifecycle(Kind::Agent, "degraded", String::new(), detail));
     }
+    health.set_enforcing();
     notify_ready();
     tracing::info!(workloads = agent.enforcer.workloads().len(), "enforcing");
 
@@ -300,6 +341,7 @@ async fn run_async(settings: Settings) -> Result<(), StartError> {
             Some(workload) = denials.recv() => agent.ask_sweep(vec![workload]),
             () = sleep_until(agent.sweep_at), if sweep_due => agent.start_sweep(swept_sender.clone()),
             Some(()) = swept.recv() => agent.sweeping = false,
+            _ = measure.tick(), if measured => counters.set_state(agent.state()),
             _ = tick.tick(), if !agent.execs.is_empty() => agent.tidy_execs(),
         }
     }
@@ -312,6 +354,8 @@ async fn run_async(settings: Settings) -> Result<(), StartError> {
         "what is enforced stays enforced; `hoop-agent uninstall` removes it".to_owned(),
     ));
     drop(agent);
+    // Ends once what the recorder wrote last is delivered.
+    drop(stream);
     if let Some(done) = stdout {
         // A reader that stalls must not keep the daemon alive.
         let _ = tokio::time::timeout(STDOUT_PATIENCE, done).await;
@@ -320,6 +364,15 @@ async fn run_async(settings: Settings) -> Result<(), StartError> {
 }
 
 impl Agent {
+    /// What metrics show of this thread.
+    fn state(&mut self) -> State {
+        State {
+            programs: self.enforcer.kernel().run_times(),
+            workloads: self.enforcer.workloads().len() as u64,
+            epoch: self.enforcer.epoch().0,
+        }
+    }
+
     /// Reads the policy again and puts it in force, whole or not at all.
     fn reload(&mut self) {
         let path = self.settings.policy.display().to_string();
@@ -477,9 +530,17 @@ fn copy_to_stdout(mut follower: Follower) -> oneshot::Receiver<()> {
         }
         let mut stdout = std::io::stdout().lock();
         runtime.block_on(async {
-            while let Some(line) = follower.recv().await {
+            loop {
+                let lines = match follower.lines().await {
+                    Ok(Some(lines)) => lines,
+                    Ok(None) => break,
+                    Err(error) => {
+                        tracing::error!(%error, "no more records on standard output");
+                        break;
+                    }
+                };
                 if stdout
-                    .write_all(&line)
+                    .write_all(&lines)
                     .and_then(|()| stdout.flush())
                     .is_err()
                 {

@@ -1,10 +1,12 @@
 //! The command line.
 
+mod audit;
 mod doctor;
 mod exec;
 mod explain;
 mod mask;
 mod print;
+mod session;
 
 use std::{ffi::OsString, io::Write, path::PathBuf, process::ExitCode};
 
@@ -14,7 +16,8 @@ use serde_json::Value;
 
 use crate::{
     agent::{self, StartError},
-    config::{DEFAULT_POLICY, DEFAULT_STATE_DIR, Settings},
+    audit::read,
+    config::{DEFAULT_POLICY, DEFAULT_STATE_DIR, Settings, file},
     control::{DEFAULT_SOCKET, Request, client::Client},
     kernel::pins,
     policy::{self, book::RuleBook, compile::compile},
@@ -68,12 +71,21 @@ enum Command {
         /// Go on until interrupted, instead of showing only what is kept
         #[arg(long, short)]
         follow: bool,
+        /// Number of the first record: instead of all that are kept, or of those from now on
+        #[arg(long, value_name = "NUMBER")]
+        from: Option<u64>,
         /// Where the daemon keeps records
         #[arg(long, default_value = DEFAULT_STATE_DIR, value_name = "DIR")]
         state_dir: PathBuf,
         #[command(flatten)]
         output: Output,
     },
+    /// Verify the audit log, and prove what is in it
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    /// Show what agents did, from prompt to connection; no daemon is needed
+    #[command(subcommand)]
+    Session(session::Command),
     /// Remove everything that was pinned: nothing is enforced any more. Records are kept
     Uninstall {
         /// Where programs and maps are pinned
@@ -96,6 +108,9 @@ struct Run {
     /// Where programs and maps are pinned, on a BPF file system
     #[arg(long, default_value = pins::DEFAULT_DIR, value_name = "DIR")]
     pin_dir: PathBuf,
+    /// What is kept how long, and who takes records [default: /etc/hoop-agent.yaml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// The key for masking: a name and 64 hexadecimal digits; made in the state directory if not named
     #[arg(long, value_name = "FILE")]
     mask_key: Option<PathBuf>,
@@ -228,27 +243,42 @@ fn dispatch(cli: Cli) -> Result<u8> {
         Command::Workload(command) => run_workload(command, &socket),
         Command::Events {
             follow,
+            from,
             state_dir,
             output,
         } => {
             if follow {
-                follow_events(&socket, output.output)
+                follow_events(&socket, from, output.output)
             } else {
-                print::kept(&state_dir, output.output)
+                kept_events(&state_dir, from, output.output)
             }
         }
+        Command::Audit(command) => audit::run(command),
+        Command::Session(command) => session::run(command),
         Command::Uninstall { pin_dir, state_dir } => uninstall(&pin_dir, &state_dir),
     }
 }
 
 fn run(arguments: Run, socket: PathBuf) -> u8 {
     start_diagnostics(arguments.log_level);
+    let (path, named) = match &arguments.config {
+        Some(path) => (path.as_path(), true),
+        None => (std::path::Path::new(file::DEFAULT_CONFIG), false),
+    };
+    let file = match file::read(path, named) {
+        Ok(file) => file,
+        Err(problems) => {
+            print::error(&format!("the configuration is invalid\n{problems}"));
+            return INVALID;
+        }
+    };
     let settings = Settings {
         policy: arguments.policy,
         state_dir: arguments.state_dir,
         socket,
         pin_dir: arguments.pin_dir,
         mask_key: arguments.mask_key,
+        file,
         stdout: !arguments.quiet,
         kernel_log_level: match arguments.log_level {
             LogLevel::Debug => aya_log_level::DEBUG,
@@ -397,9 +427,21 @@ fn run_workload(command: Workload, socket: &std::path::Path) -> Result<u8> {
     }
 }
 
-fn follow_events(socket: &std::path::Path, format: Format) -> Result<u8> {
+/// The records that are kept.
+fn kept_events(state_dir: &std::path::Path, from: Option<u64>, format: Format) -> Result<u8> {
+    let mut reader = read::open(state_dir, from)?;
+    let mut line = Vec::new();
+    while let Some(entry) = reader.read()? {
+        line.clear();
+        read::line(entry.bytes, &mut line);
+        print::event(str::from_utf8(&line)?, format)?;
+    }
+    Ok(DONE)
+}
+
+fn follow_events(socket: &std::path::Path, from: Option<u64>, format: Format) -> Result<u8> {
     let mut client = Client::connect(socket)?;
-    client.send(&Request::Follow)?;
+    client.send(&Request::Follow { from })?;
     while let Some(line) = client.line()? {
         print::event(&line, format)?;
     }

@@ -119,15 +119,34 @@ pub fn thread() -> io::Result<()> {
     set_capabilities(has & wanted)
 }
 
+/// To be called in a thread that needs no capability at all.
+///
+/// # Errors
+///
+/// When the kernel refuses.
+pub fn bare_thread() -> io::Result<()> {
+    nix::sys::prctl::set_no_new_privs()?;
+    set_capabilities(0)
+}
+
+/// What the daemon may open sockets for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sockets {
+    /// Its command line, and the kernel.
+    Local,
+    /// Those, and what takes records over the network.
+    Internet,
+}
+
 /// To be called in the main thread once everything is attached. Threads that it starts later are as
 /// confined as it is, and the filter of system calls holds for all of them.
 ///
 /// # Errors
 ///
 /// When the kernel refuses.
-pub fn process() -> io::Result<()> {
+pub fn process(sockets: Sockets) -> io::Result<()> {
     thread()?;
-    let filter = filter();
+    let filter = filter(sockets);
     let program = libc::sock_fprog {
         len: filter.len() as u16,
         filter: filter.as_ptr().cast_mut(),
@@ -233,7 +252,7 @@ const X32: u32 = 0x4000_0000;
 
 /// The filter, in classic BPF. What is refused fails with EPERM; another architecture's numbers
 /// mean other calls, and end the daemon.
-fn filter() -> Vec<libc::sock_filter> {
+fn filter(sockets: Sockets) -> Vec<libc::sock_filter> {
     let mut filter = vec![
         load(ARCHITECTURE),
         skip_if_equal(NATIVE),
@@ -248,14 +267,26 @@ fn filter() -> Vec<libc::sock_filter> {
             answer(refusal(libc::EPERM)),
         ]);
     }
-    // The daemon talks to its command line and to the kernel, never to a network.
+    let mut families = vec![libc::AF_UNIX, libc::AF_NETLINK];
+    if sockets == Sockets::Internet {
+        families.extend([libc::AF_INET, libc::AF_INET6]);
+    }
     filter.extend([
-        jump(libc::BPF_JEQ, libc::SYS_socket as u32, 0, 6),
+        jump(
+            libc::BPF_JEQ,
+            libc::SYS_socket as u32,
+            0,
+            2 * families.len() as u8 + 2,
+        ),
         load(FIRST_ARGUMENT),
-        skip_unless_equal(libc::AF_UNIX as u32),
-        answer(libc::SECCOMP_RET_ALLOW),
-        skip_unless_equal(libc::AF_NETLINK as u32),
-        answer(libc::SECCOMP_RET_ALLOW),
+    ]);
+    for family in families {
+        filter.extend([
+            skip_unless_equal(family as u32),
+            answer(libc::SECCOMP_RET_ALLOW),
+        ]);
+    }
+    filter.extend([
         answer(refusal(libc::EAFNOSUPPORT)),
         jump(libc::BPF_JEQ, libc::SYS_bpf as u32, 0, 3),
         load(FIRST_ARGUMENT),
@@ -311,7 +342,11 @@ mod tests {
 
     /// What the filter says to a call, by an interpreter of the few instructions that it has.
     fn ask(architecture: u32, number: u32, argument: u32) -> u32 {
-        let filter = filter();
+        ask_one(Sockets::Local, architecture, number, argument)
+    }
+
+    fn ask_one(sockets: Sockets, architecture: u32, number: u32, argument: u32) -> u32 {
+        let filter = filter(sockets);
         let (mut at, mut accumulator) = (0, 0);
         loop {
             let instruction = filter[at];
@@ -364,6 +399,10 @@ mod tests {
         ] {
             let family = u32::try_from(family).unwrap();
             assert_eq!(native(libc::SYS_socket, family), expected);
+            let network = matches!(family as i32, libc::AF_INET | libc::AF_INET6);
+            let expected = if network { allowed } else { expected };
+            let socket = libc::SYS_socket as u32;
+            assert_eq!(ask_one(Sockets::Internet, NATIVE, socket, family), expected);
         }
         assert_eq!(native(libc::SYS_bpf, BPF_PROG_LOAD), eperm);
         assert_eq!(native(libc::SYS_bpf, BPF_PROG_LOAD + 1), allowed);

@@ -8,7 +8,6 @@ use std::sync::{Arc, LazyLock};
 use hoop_mask::{Config, Key, Masker, Rule};
 
 pub use crate::agent::fuzzing::{key_file, state};
-pub use crate::audit::fuzzing::log;
 pub use crate::kernel::fuzzing::{btf, netlink};
 pub use crate::pipeline::fuzzing::events;
 pub use crate::pipeline::payload::fuzzing::payload;
@@ -23,7 +22,7 @@ pub use hoop_protocols::mcp::fuzz as mcp;
 pub type Target = fn(&[u8]);
 
 /// Every target by the name that it has in `fuzz/`.
-pub const TARGETS: [(&str, Target); 18] = [
+pub const TARGETS: [(&str, Target); 17] = [
     ("btf", btf),
     ("connection", connection),
     ("events", events),
@@ -32,7 +31,6 @@ pub const TARGETS: [(&str, Target); 18] = [
     ("gitleaks", gitleaks),
     ("key_file", key_file),
     ("locate", locate),
-    ("log", log),
     ("mask", mask),
     ("mcp", mcp),
     ("netlink", netlink),

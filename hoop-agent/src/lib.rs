@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 mod confine;
 pub mod control;
+mod diagnostic;
 mod eintr;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
@@ -15,3 +16,4 @@ pub mod kernel;
 pub mod pipeline;
 pub mod policy;
 pub mod workload;
+mod yaml;

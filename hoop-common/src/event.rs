@@ -617,6 +617,18 @@ pub struct Offsets {
     pub io_socket_domain: u32,
     pub io_socket_type: u32,
     pub io_socket_protocol: u32,
+    pub task_struct_files: u32,
+    pub files_struct_fdt: u32,
+    pub fdtable_max_fds: u32,
+    pub fdtable_fd: u32,
+    pub file_f_inode: u32,
+    pub file_private_data: u32,
+    pub inode_i_ino: u32,
+    pub sock_sk_socket: u32,
+    pub socket_alloc_socket: u32,
+    pub socket_alloc_vfs_inode: u32,
+    /// `unix_sock.peer`; 0 where the kernel's type information does not have it.
+    pub unix_sock_peer: u32,
 }
 
 impl Offsets {

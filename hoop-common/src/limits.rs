@@ -77,5 +77,9 @@ pub const MAX_CALL_BYTES: u32 = 4 << 20;
 /// Calls of TLS libraries that have not returned, at one time.
 pub const MAX_TLS_CALLS: u32 = 16_384;
 
+/// Pipes and Unix sockets of which it is known at one time whether JSON-RPC is written to them. The ones
+/// that were not used for the longest time make room.
+pub const MAX_CHANNELS: u32 = 16_384;
+
 /// TLS connections at one time.
 pub const MAX_TLS_CONNECTIONS: u32 = 32_768;

@@ -21,6 +21,7 @@ pub struct PieceHeader {
     /// Thread id in the initial PID namespace.
     pub tid: u32,
     /// Address of the connection in the process: of its `SSL`, its `gnutls_session_t`, ...
+    /// [`PieceKind::Piped`]: inode number of the pipe, or of the socket at its reading end.
     pub object: u64,
     /// When the connection was first seen, nanoseconds since boot: tells it from an earlier one at
     /// the same address.
@@ -29,7 +30,8 @@ pub struct PieceHeader {
     /// process sent so far.
     pub offset: u64,
     /// [`PieceKind::Joined`] and [`PieceKind::Hello`]: `bpf_get_socket_cookie()`. [`PieceKind::Closed`]: bytes that the process
-    /// received.
+    /// received. [`PieceKind::Piped`]: the channel, as `object` names it, that the process reads as its standard
+    /// input, if it wrote to its standard output; else 0.
     pub other: u64,
     /// Bytes of plaintext that follow.
     pub len: u32,
@@ -53,6 +55,37 @@ pub const SENT: u8 = 0;
 /// The process received it.
 pub const RECEIVED: u8 = 1;
 
+/// [`PieceHeader::join`] of [`PieceKind::Piped`]: the process wrote to its standard output.
+pub const STANDARD_OUTPUT: u8 = 1;
+
+/// What is known of a pipe, or of a Unix socket, that a workload writes to.
+#[repr(C)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+pub struct Channel {
+    /// When JSON-RPC was first seen on it, nanoseconds since boot.
+    pub since_ns: u64,
+    /// Bytes that were written to it since.
+    pub written: u64,
+    /// A [`Carries`] as a number.
+    pub carries: u32,
+    /// Writes that did not look like JSON-RPC.
+    pub others: u32,
+}
+
+/// What a [`Channel`] carries.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carries {
+    /// Not known yet: none of the few first writes looked like JSON-RPC.
+    Unknown = 0,
+    /// What looks like JSON-RPC.
+    JsonRpc = 1,
+    /// Something else, which is not looked at again.
+    Other = 2,
+}
+
 /// Kinds of piece.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +103,9 @@ pub enum PieceKind {
     /// A TLS `ClientHello` left on a TCP socket (RFC 8446, 4.1.2), whose cookie is in
     /// [`PieceHeader::other`]. A [`SocketPair`] follows. About no connection of a library that is known.
     Hello = 6,
+    /// What a process wrote to a pipe, or to a Unix socket, and that looks like JSON-RPC. It is at
+    /// [`PieceHeader::offset`] of what was written there since it did.
+    Piped = 7,
 }
 
 impl PieceKind {
@@ -83,6 +119,7 @@ impl PieceKind {
             4 => Self::Mapped,
             5 => Self::Ended,
             6 => Self::Hello,
+            7 => Self::Piped,
             _ => return None,
         })
     }
@@ -235,4 +272,5 @@ impl PayloadLoss {
 const _: () = {
     assert!(size_of::<PieceHeader>() == 80);
     assert!(size_of::<SocketPair>() == 40);
+    assert!(size_of::<Channel>() == 24);
 };

@@ -26,6 +26,7 @@ mod path;
 mod payload;
 mod registers;
 mod socket;
+mod stdio;
 mod unix;
 mod verdict;
 mod verifier;

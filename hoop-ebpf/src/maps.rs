@@ -10,16 +10,19 @@ use hoop_common::{
     event::LossCause,
     exec::ExecEntry,
     limits::{
-        CONTROL_RING_BYTES, MAX_MATCHER_CELLS, MAX_POLICIES, MAX_PROCESSES, MAX_TLS_CALLS,
-        MAX_TLS_CONNECTIONS, MAX_UNIX_DENIED, MAX_WORKLOADS, PAYLOAD_RING_BYTES,
+        CONTROL_RING_BYTES, MAX_CHANNELS, MAX_MATCHER_CELLS, MAX_POLICIES, MAX_PROCESSES,
+        MAX_TLS_CALLS, MAX_TLS_CONNECTIONS, MAX_UNIX_DENIED, MAX_WORKLOADS, PAYLOAD_RING_BYTES,
     },
-    payload::PayloadLoss,
+    payload::{Channel, PayloadLoss},
     policy::{Cell, Key, PolicyEntry, WorkloadEntry},
     state::{ProcessEntry, State},
     unix_path::UnixKey,
 };
 
-use crate::payload::{Call, CallKey, Connection, ConnectionKey, Turn};
+use crate::{
+    payload::{Call, CallKey, Connection, ConnectionKey, Turn},
+    stdio::Standard,
+};
 
 /// Control events on their way to the daemon.
 #[btf_map]
@@ -84,7 +87,7 @@ pub static EXEC_SCRATCH: PerCpuArray<crate::hooks::exec::Scratch, 1> = PerCpuArr
 #[btf_map]
 pub static CHECK_SCRATCH: PerCpuArray<crate::hooks::exec_check::Scratch, 1> = PerCpuArray::new();
 
-/// Plaintext on its way to the daemon. This map and the next four are not pinned: without a daemon
+/// Plaintext on its way to the daemon. This map and the next six are not pinned: without a daemon
 /// that reads it nothing is taken.
 #[btf_map]
 pub static PAYLOAD: RingBuf<u64, { PAYLOAD_RING_BYTES as usize }> = RingBuf::new();
@@ -106,6 +109,15 @@ pub static CONNECTIONS: LruHashMap<ConnectionKey, Connection, { MAX_TLS_CONNECTI
 /// Threads whose next use of a socket says which socket a TLS connection has, by `pid_tgid`.
 #[btf_map]
 pub static TURNS: LruHashMap<u64, Turn, { MAX_TLS_CALLS as usize }> = LruHashMap::new();
+
+/// Pipes and Unix sockets that workloads write to, by inode number: whether it is JSON-RPC. The daemon
+/// enters those of which it knows better.
+#[btf_map]
+pub static CHANNELS: LruHashMap<u64, Channel, { MAX_CHANNELS as usize }> = LruHashMap::new();
+
+/// Standard input and output of processes when they began their programs, by process id.
+#[btf_map]
+pub static STANDARD: LruHashMap<u32, Standard, { MAX_PROCESSES as usize }> = LruHashMap::new();
 
 /// See [`SOCKETS`].
 #[repr(C)]

@@ -362,6 +362,39 @@ fn connection(key: ConnectionKey) -> Option<*mut Connection> {
     CONNECTIONS.get_ptr_mut(key)
 }
 
+/// Where text is in the memory of the running process.
+#[derive(Clone, Copy)]
+pub struct Text {
+    /// Its address; of scattered text that of an array of `[(pointer, length)]`.
+    pub buffer: u64,
+    /// How many of those there are, or 0 if it is in one place.
+    pub slices: u64,
+    /// Of scattered text: where in it the bytes begin.
+    pub start: u64,
+}
+
+impl Text {
+    /// Text in one place.
+    #[inline(always)]
+    pub fn in_one_place(buffer: u64) -> Self {
+        Self {
+            buffer,
+            slices: 0,
+            start: 0,
+        }
+    }
+
+    /// The text of an array of `struct iovec`.
+    #[inline(always)]
+    pub fn scattered(array: u64, slices: u64) -> Self {
+        Self {
+            buffer: array,
+            slices,
+            start: 0,
+        }
+    }
+}
+
 /// What is left to take of one call.
 struct Rest {
     header: PieceHeader,
@@ -396,33 +429,49 @@ fn take(noted: &Call, call: TlsCall, moved: u64, connection: *mut Connection) {
         };
         ((*connection).since_ns, counter)
     };
-    let offset = fetch_add(counter, moved);
-    let left = moved.min(noted.limit);
+    let header = PieceHeader {
+        workload: noted.workload,
+        start_ns: noted.start_ns,
+        object: noted.object,
+        since_ns,
+        offset: fetch_add(counter, moved),
+        kind: PieceKind::Data as u8,
+        direction,
+        call: call as u8,
+        ..blank()
+    };
+    let slices = if call as u8 == TlsCall::RustlsWrite as u8 {
+        noted.out
+    } else {
+        0
+    };
+    let text = Text {
+        buffer: noted.buffer,
+        slices,
+        start: noted.start,
+    };
+    send_text(header, text, moved, noted.limit);
+}
+
+/// Sends `moved` bytes of text that begin at the header's offset, the first `limit` of them.
+#[inline(always)]
+pub fn send_text(header: PieceHeader, text: Text, moved: u64, limit: u64) {
+    let left = moved.min(limit);
     let mut rest = Rest {
-        header: PieceHeader {
-            workload: noted.workload,
-            start_ns: noted.start_ns,
-            object: noted.object,
-            since_ns,
-            offset,
-            kind: PieceKind::Data as u8,
-            direction,
-            call: call as u8,
-            ..blank()
-        },
-        from: noted.buffer,
+        header,
+        from: text.buffer,
         left,
         after: 0,
         beyond: moved - left,
     };
-    if call as u8 == TlsCall::RustlsWrite as u8 && noted.out != 0 {
+    if text.slices != 0 {
         rest.left = 0;
         rest.after = left;
         let mut scattered = Scattered {
             rest,
-            slices: noted.buffer,
-            count: noted.out,
-            skip: noted.start,
+            slices: text.buffer,
+            count: text.slices,
+            skip: text.start,
         };
         // SAFETY: the callback takes a `Scattered`, which outlives the call.
         unsafe {

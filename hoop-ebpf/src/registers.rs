@@ -15,8 +15,48 @@ macro_rules! register {
     };
 }
 
+/// Numbers of system calls that write or begin a program (`arch/x86/entry/syscalls/syscall_64.tbl`).
+#[cfg(bpf_target_arch = "x86_64")]
+mod numbers {
+    pub const WRITE: u64 = 1;
+    pub const WRITEV: u64 = 20;
+    pub const SENDTO: u64 = 44;
+    pub const SENDMSG: u64 = 46;
+    pub const EXECVE: u64 = 59;
+    pub const EXECVEAT: u64 = 322;
+}
+
+/// The same (`include/uapi/asm-generic/unistd.h`).
+#[cfg(bpf_target_arch = "aarch64")]
+mod numbers {
+    pub const WRITE: u64 = 64;
+    pub const WRITEV: u64 = 66;
+    pub const SENDTO: u64 = 206;
+    pub const SENDMSG: u64 = 211;
+    pub const EXECVE: u64 = 221;
+    pub const EXECVEAT: u64 = 281;
+}
+
+pub use numbers::{EXECVE, EXECVEAT, SENDMSG, SENDTO, WRITE, WRITEV};
+
 #[cfg(bpf_target_arch = "x86_64")]
 impl Registers {
+    /// Number of the system call that the registers are from.
+    #[inline(always)]
+    pub fn system_call(self) -> u64 {
+        register!(self, orig_rax)
+    }
+
+    /// Its first arguments, also when it returns.
+    #[inline(always)]
+    pub fn system_call_arguments(self) -> [u64; 3] {
+        [
+            register!(self, rdi),
+            register!(self, rsi),
+            register!(self, rdx),
+        ]
+    }
+
     /// Argument of a C function, from 0 to 3.
     #[inline(always)]
     pub fn argument(self, n: usize) -> u64 {
@@ -72,6 +112,22 @@ impl Registers {
 
 #[cfg(bpf_target_arch = "aarch64")]
 impl Registers {
+    /// Number of the system call that the registers are from: `syscallno`, behind `orig_x0` and what
+    /// `struct user_pt_regs` has (`arch/arm64/include/asm/ptrace.h`).
+    #[inline(always)]
+    pub fn system_call(self) -> u64 {
+        // SAFETY: the program's context, read volatile so that loads are not merged.
+        u64::from(unsafe { core::ptr::read_volatile(self.0.add(1).cast::<u32>().add(2)) })
+    }
+
+    /// Its first arguments, also when it returns: its result is then in the register of the first one.
+    #[inline(always)]
+    pub fn system_call_arguments(self) -> [u64; 3] {
+        // SAFETY: the program's context, read volatile so that loads are not merged.
+        let first = unsafe { core::ptr::read_volatile(self.0.add(1).cast::<u64>()) };
+        [first, self.x(1), self.x(2)]
+    }
+
     /// Argument of a C function, from 0 to 3.
     #[inline(always)]
     pub fn argument(self, n: usize) -> u64 {

@@ -166,6 +166,26 @@ impl<T: Serialize> Serialize for Shared<T> {
     }
 }
 
+impl Record {
+    /// The record as the audit log takes it: without its number and what came before it, which are the
+    /// log's to give.
+    #[must_use]
+    pub fn encode_body(mut self) -> Vec<u8> {
+        self.number = 0;
+        self.previous = 0;
+        self.encode_to_vec()
+    }
+
+    /// Reads a whole record, as the log keeps it.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are none.
+    pub fn parse(bytes: &[u8]) -> std::result::Result<Self, DecodeError> {
+        Self::decode(bytes)
+    }
+}
+
 /// Written by hand: serde flattens `fact` through a buffer of its own, which costs more than all
 /// the rest.
 impl Serialize for Record {

@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use hoop_agent::audit::read;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -251,11 +252,7 @@ impl<'lab> Daemon<'lab> {
     /// When the log cannot be read, or a line is no JSON.
     #[must_use]
     pub fn kept(&self) -> Vec<Record> {
-        let entries = fs::read_dir(state(self.lab).join("records")).expect("a log");
-        let files = entries.map(|entry| entry.expect("readable").path());
-        let mut records: Vec<Record> = files.flat_map(|file| read_records(&file)).collect();
-        records.sort_by_key(|record| record.number("number"));
-        records
+        kept(&state(self.lab))
     }
 
     /// Waits for a record.
@@ -285,7 +282,14 @@ impl<'lab> Daemon<'lab> {
             let status = self.status();
             let count = |name: &str| status["events"][name].as_u64();
             let accounted = count("recorded")? + count("lost")?;
-            (accounted >= count("numbered")?).then(|| self.records())
+            if accounted < count("numbered")? {
+                return None;
+            }
+            // Standard output is written by a thread of its own.
+            let last = status["records"]["last"].as_u64()?;
+            let records = self.records();
+            let shown = records.last().map(|record| record.number("number"));
+            (shown >= Some(last)).then_some(records)
         })
     }
 
@@ -513,6 +517,21 @@ pub fn program() -> PathBuf {
         .expect("build hoop-agent first, or set HOOP_AGENT_BIN: cargo xtask test does")
 }
 
+/// Every record in the log of a state directory, in order, whether a daemon runs or not.
+///
+/// # Panics
+///
+/// When the log cannot be read.
+#[must_use]
+pub fn kept(state: &Path) -> Vec<Record> {
+    let mut reader = read::open(state, None).expect("a log");
+    let mut text = Vec::new();
+    while let Some(entry) = reader.read().expect("the log can be read") {
+        read::line(entry.bytes, &mut text);
+    }
+    parse_records(str::from_utf8(&text).expect("JSON is UTF-8"))
+}
+
 /// Reads a file of records, leaving out a last line that is still being written.
 ///
 /// # Panics
@@ -521,8 +540,11 @@ pub fn program() -> PathBuf {
 #[must_use]
 pub fn read_records(path: &Path) -> Vec<Record> {
     let text = fs::read_to_string(path).expect("records are UTF-8");
-    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    whole
+    parse_records(text.rfind('\n').map_or("", |end| &text[..end]))
+}
+
+fn parse_records(lines: &str) -> Vec<Record> {
+    lines
         .lines()
         .map(|line| match serde_json::from_str(line) {
             Ok(record) => Record(record),

@@ -5,19 +5,21 @@ use std::net::SocketAddr;
 use hoop_tests::attempt::Attempt;
 use hoop_tests::daemon::{self, Daemon, Record};
 use hoop_tests::disk::{Disk, ReadOnly};
-use hoop_tests::lab::{Lab, policy};
-use hoop_tests::probe::Route;
+use hoop_tests::lab::{Lab, Workload, policy};
+use hoop_tests::probe::{Act, Route};
 use hoop_tests::wait;
 
 const SPEC: &str = "mode: enforce\negress:\n  default: deny\n  allow:\n    \
                     - { name: api, cidrs: [203.0.113.0/24], ports: [443] }";
+/// Three records each, of some hundred bytes: more than the 8 MiB that wait.
+const SPAWNED: u32 = 12_000;
 const ALLOWED: &str = "203.0.113.10:443";
 const DENIED: &str = "198.51.100.66:443";
 
 #[test]
 fn on_a_full_disk_verdicts_stand_and_what_is_not_written_is_counted() {
     let lab = Lab::new();
-    let disk = Disk::at(&daemon::state(&lab), 1024);
+    let disk = Disk::at(&daemon::state(&lab), 64 << 10);
     let _server = lab.far.listen_tcp(443);
     let workload = lab.workload("agent");
     let daemon = lab.daemon(&every_workload(&lab));
@@ -40,6 +42,9 @@ fn on_a_full_disk_verdicts_stand_and_what_is_not_written_is_counted() {
     wait::until("the log to fail", || log_fails(&daemon).then_some(()));
     let kept = std::fs::read(daemon::state(&lab).join("registry.json")).expect("a registry");
     assert!(serde_json::from_slice::<serde_json::Value>(&kept).is_ok() && kept == registry);
+    // More than waits in memory, and none of it a verdict.
+    agent.act(&Act::Spawn { count: SPAWNED }).expect("spawn");
+    let _ = daemon.status();
 
     disk.free();
     Attempt::by(Route::UdpSendto, at(DENIED)).is_denied(&lab, &mut late);
@@ -50,9 +55,21 @@ fn on_a_full_disk_verdicts_stand_and_what_is_not_written_is_counted() {
     assert_each_is_counted(&records, numbered);
     let unwritten = |it: &&Record| it.text("gap.cause").starts_with("audit log not written");
     assert!(records.iter().any(|record| unwritten(&record)));
-    let last = records.iter().rfind(|it| it.verdict() == "deny");
-    let last = last.expect("the last denial is recorded");
-    assert_eq!(last.text("workload.cgroup"), second.cgroup.path());
+    let denials = |workload: &Workload<'_>| {
+        let path = workload.cgroup.path();
+        let denials = records
+            .iter()
+            .filter(|it| it.verdict() == "deny" && it.is("connect"));
+        denials
+            .filter(|it| it.text("workload.cgroup") == path)
+            .count()
+    };
+    assert_eq!(
+        (denials(&workload), denials(&second)),
+        (101, 101),
+        "all verdicts waited"
+    );
+    assert!(verifies(&lab));
 }
 
 #[test]
@@ -120,6 +137,14 @@ fn assert_each_is_counted(records: &[Record], numbered: u64) {
         numbered,
         "{written} written, {missing} missing"
     );
+}
+
+/// Whether `audit verify` finds the log to be what was signed.
+fn verifies(lab: &Lab) -> bool {
+    let state = daemon::state(lab);
+    let mut command = std::process::Command::new(daemon::program());
+    command.args(["audit", "verify", "--state-dir"]).arg(state);
+    daemon::run(&mut command).status.success()
 }
 
 fn log_fails(daemon: &Daemon<'_>) -> bool {

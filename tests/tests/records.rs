@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 
 use hoop_tests::attempt::Attempt;
-use hoop_tests::daemon::{Daemon, Record, read_records, socket, state};
+use hoop_tests::daemon::{Daemon, Record, kept, socket, state};
 use hoop_tests::lab::Lab;
 use hoop_tests::probe::{Act, Route};
 
@@ -18,7 +18,7 @@ egress:
 ";
 
 #[test]
-fn the_file_holds_what_standard_output_showed() {
+fn the_log_holds_what_standard_output_showed() {
     let lab = Lab::new();
     let workload = lab.workload("agent");
     let mut daemon = lab.daemon(&lab.policy("agent", SPEC));
@@ -26,8 +26,7 @@ fn the_file_holds_what_standard_output_showed() {
     agent.act(&Act::Spawn { count: 100 }).expect("spawn");
     let _ = daemon.settled();
     assert!(daemon.stop().success());
-    let file = state(&lab).join("records/records.jsonl");
-    assert_eq!(read_records(&file), daemon.records());
+    assert_eq!(kept(&state(&lab)), daemon.records());
 }
 
 #[test]
@@ -35,11 +34,21 @@ fn records_are_private() {
     let lab = Lab::new();
     let _daemon = lab.daemon(&lab.policy("agent", SPEC));
     let mode = |path: &std::path::Path| fs::metadata(path).expect("it exists").permissions().mode();
-    assert_eq!(
-        mode(&state(&lab).join("records/records.jsonl")) & 0o777,
-        0o600
-    );
-    assert_eq!(mode(&state(&lab).join("records")) & 0o077, 0);
+    let mut below = vec![state(&lab)];
+    let mut files = 0;
+    while let Some(directory) = below.pop() {
+        assert_eq!(mode(&directory) & 0o077, 0, "{}", directory.display());
+        for entry in fs::read_dir(directory).expect("it is ours") {
+            let path = entry.expect("it is ours").path();
+            if path.is_dir() {
+                below.push(path);
+            } else {
+                files += 1;
+                assert_eq!(mode(&path) & 0o777, 0o600, "{}", path.display());
+            }
+        }
+    }
+    assert!(files >= 3, "a log, its key, a registry");
     assert_eq!(mode(&socket(&lab)) & 0o777, 0o600);
 }
 
@@ -62,7 +71,7 @@ fn numbers_have_no_holes_and_go_on_after_a_restart() {
     let _ = daemon.settled();
     assert!(daemon.stop().success());
 
-    let records = read_records(&state(&lab).join("records/records.jsonl"));
+    let records = kept(&state(&lab));
     let numbers: Vec<u64> = records
         .iter()
         .map(|record| record.number("number"))

@@ -5,6 +5,7 @@
 
 mod checks;
 mod items;
+mod kept;
 mod stage;
 mod story;
 mod undo;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 
 use self::checks::{Evidence, Packets};
+use self::kept::Kept;
 use self::stage::Stage;
 use self::story::Story;
 use crate::{build, build_ebpf, paths, run, setup};
@@ -135,7 +137,8 @@ fn show(agent: &Path) -> Result<bool> {
     story.note("newcomer", &format!("{COLLECTOR}:443: {said}"));
     let shadow_status = stage.status()?;
 
-    let kept = stage.keep_records()?;
+    let kept = Kept::copy(agent, stage.state())?;
+    let (session, tree) = kept.tell(pid)?;
     let seen = stage.seen();
     let evidence = Evidence {
         agent_pid: pid,
@@ -146,9 +149,13 @@ fn show(agent: &Path) -> Result<bool> {
         newcomer_connected: said == "connected",
     };
     let mut checks = checks::check(&evidence);
+    checks.extend(kept.check(&tree));
     // Everything is taken down before the last check can be made.
     let left = stage.strike();
     checks.push(checks::nothing_left(&left));
+
+    story.heading("The session, as somebody reads it who was not there: `hoop-agent session show`");
+    story.paragraph(tree.trim_end());
 
     story.heading("Expected, and seen");
     let passed = story.table(&checks);
@@ -156,8 +163,11 @@ fn show(agent: &Path) -> Result<bool> {
         .strip_prefix(paths::workspace())
         .unwrap_or(agent)
         .display();
+    let kept = kept.shown();
     story.paragraph(&format!(
-        "{} records in {kept}/records/records.jsonl. To read them, and to ask the policy:\n  \
+        "{} records are in {kept}/audit, and the session in {kept}/session.html. To look further:\n  \
+         {agent} session replay {session} --state-dir {kept}\n  \
+         {agent} audit verify --state-dir {kept} --key {kept}/key.txt --checkpoint {kept}/checkpoint.txt\n  \
          {agent} events --state-dir {kept}\n  \
          {agent} policy explain demo-agent {COLLECTOR}:443 --file xtask/demo/policy.yaml",
         seen.records.len(),

@@ -28,6 +28,9 @@ const TLS_PROGRAMS: [(&str, &str); 3] = [("wget", "wget"), ("go", "golang-go"), 
 /// Bun, which has `BoringSSL` inside it, as npm has it.
 const BUN: &str = "@oven/bun-linux-x64@1.4.5";
 
+/// The official package of the Model Context Protocol, as PyPI has it.
+const MCP: &str = "mcp==2.3.0";
+
 /// What only guests need, and the Debian package that has it.
 const QEMU: (&str, &str) = ("qemu-system-x86_64", "qemu-system-x86");
 
@@ -58,15 +61,17 @@ pub(crate) fn run() -> Result<Toolchain> {
             );
         }
     }
-    match bun() {
-        Ok(done) => say("bun", done),
-        Err(err) => say(
-            "bun",
-            format_args!(
-                "not to be had, so its test is skipped: {}",
-                first_line(&err)
+    for (name, installed) in [("bun", bun()), ("mcp", mcp())] {
+        match installed {
+            Ok(done) => say(name, done),
+            Err(err) => say(
+                name,
+                format_args!(
+                    "not to be had, so its test is skipped: {}",
+                    first_line(&err)
+                ),
             ),
-        ),
+        }
     }
     Ok(toolchain)
 }
@@ -290,6 +295,27 @@ fn bun() -> Result<&'static str> {
             .args(["--strip-components=2", "package/bin/bun"]),
     )?;
     std::fs::remove_file(archive)?;
+    Ok("installed")
+}
+
+/// The package of the Model Context Protocol for Debian's Python, likewise.
+fn mcp() -> Result<&'static str> {
+    let package = paths::target().join("programs/mcp");
+    if package.join("mcp").is_dir() {
+        return Ok("found in the target directory");
+    }
+    let python = "/usr/bin/python3";
+    if run::capture(Command::new(python).args(["-m", "pip", "--version"])).is_err() {
+        apt::install(&["python3-pip"])?;
+    }
+    let begun = package.with_extension("begun");
+    run::capture(
+        Command::new(python)
+            .args(["-m", "pip", "install", "--quiet", "--target"])
+            .arg(&begun)
+            .arg(MCP),
+    )?;
+    std::fs::rename(begun, package)?;
     Ok("installed")
 }
 

@@ -77,7 +77,7 @@ impl Agent {
                 self.enforcer.untag_by_hand(&path, &self.recorder)?;
                 Ok(json!({ "cgroup": path.as_str() }))
             }
-            Request::Status | Request::Exec { .. } | Request::Follow => Ok(Value::Null),
+            Request::Status | Request::Exec { .. } | Request::Follow { .. } => Ok(Value::Null),
         }
     }
 

@@ -175,6 +175,11 @@ impl Thread {
         } = self;
         names.refresh();
         let offset = ClockOffset::measure();
+        for channel in conversations.refused() {
+            if let Err(error) = source.refuse(channel) {
+                tracing::warn!(%error, "a pipe that is none of JSON-RPC's goes on being read");
+            }
+        }
         let mut sink = |(record, process): Said| notes.record_about(record, process);
         let mut taken = 0;
         while taken < BATCH {

@@ -16,6 +16,7 @@ use hoop_common::{
     event::{LossCause, ProcessKey},
     limits::CONTROL_RING_BYTES,
 };
+use hoop_log::Tail;
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout},
     sys::eventfd::{EfdFlags, EventFd},
@@ -23,9 +24,9 @@ use nix::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
-use super::names::Reader;
+use super::{counters::Counters, names::Reader, output::Output};
 use crate::{
-    audit::{follow::Followers, log::Log},
+    audit::log::Log,
     clock::{ClockOffset, boot_ns},
     confine, eintr,
     kernel::load::EventSource,
@@ -35,7 +36,7 @@ use crate::{
         process::{Limits, ProcessTable, Seed},
     },
 };
-use hoop_records::{Kind, Record, Result as VerdictResult};
+use hoop_records::{Kind, Record, Result as VerdictResult, Verdict};
 
 /// Notes that wait for the thread at one time. Senders wait when it is full.
 const NOTES: usize = 1024;
@@ -62,7 +63,7 @@ const BATCH: usize = 4096;
 /// The thread, which ends when this is dropped.
 pub struct Recorder {
     notes: Notes,
-    followers: Followers,
+    tail: Tail,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -128,14 +129,13 @@ struct Thread {
     source: EventSource,
     pipeline: Pipeline,
     names: Reader,
-    log: Log,
+    output: Output,
     notes: Receiver<Note>,
     wake: Arc<EventFd>,
     denied: mpsc::Sender<u64>,
     condemned: mpsc::Sender<()>,
     /// As far as `condemned` was told.
     condemned_seen: u64,
-    verdicts: Verdicts,
     positions: PathBuf,
     /// The kernel's counters when this daemon started.
     start: u64,
@@ -161,6 +161,7 @@ impl Recorder {
         log: Log,
         names: Reader,
         state_dir: &Path,
+        counters: Counters,
         denied: mpsc::Sender<u64>,
         condemned: mpsc::Sender<()>,
     ) -> io::Result<Self> {
@@ -168,7 +169,7 @@ impl Recorder {
         let wake = Arc::new(EventFd::from_flags(
             EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK,
         )?);
-        let followers = log.followers();
+        let tail = log.tail();
         let mut pipeline = Pipeline::new(ProcessTable::new(Limits::default(), boot_ns()));
         let positions = state_dir.join(POSITIONS);
         let mut start = 0;
@@ -180,13 +181,12 @@ impl Recorder {
             source,
             pipeline,
             names,
-            log,
+            output: Output::new(log, counters)?,
             notes,
             wake: Arc::clone(&wake),
             denied,
             condemned,
             condemned_seen: 0,
-            verdicts: Verdicts::default(),
             positions,
             start,
             idle_settles: 0,
@@ -206,7 +206,7 @@ impl Recorder {
             })?;
         Ok(Self {
             notes: Notes { sender, wake },
-            followers,
+            tail,
             thread: Some(thread),
         })
     }
@@ -240,10 +240,10 @@ impl Recorder {
         receiver.await.unwrap_or_default()
     }
 
-    /// A handle to subscribe to records with.
+    /// How far records may be read.
     #[must_use]
-    pub fn followers(&self) -> Followers {
-        self.followers.clone()
+    pub fn tail(&self) -> Tail {
+        self.tail.clone()
     }
 }
 
@@ -311,7 +311,7 @@ impl Thread {
             if drained.empty || self.abouts.len() >= NOTES {
                 self.write_abouts();
             }
-            self.log.flush();
+            self.output.log.flush();
             if drained.events > 0 {
                 self.idle_settles = 0;
             }
@@ -332,7 +332,7 @@ impl Thread {
         self.with_sink(|pipeline, context, sink| {
             pipeline.finish(&counters, boot_ns(), context, sink);
         });
-        self.log.flush();
+        self.output.finish();
         self.save_positions();
     }
 
@@ -352,7 +352,7 @@ impl Thread {
         let mut asked = Vec::new();
         loop {
             match self.notes.try_recv() {
-                Ok(Note::Record(record)) => self.log.append(*record),
+                Ok(Note::Record(record)) => self.output.write(*record),
                 Ok(Note::About(record, process)) => self.abouts.push((record, process)),
                 Ok(Note::Seed(seeds)) => self.pipeline.table_mut().seed(seeds),
                 Ok(Note::Count(sender)) => asked.push(sender),
@@ -391,9 +391,8 @@ impl Thread {
             source,
             pipeline,
             names,
-            log,
+            output,
             denied,
-            verdicts,
             ..
         } = self;
         while drained.events < BATCH {
@@ -409,8 +408,8 @@ impl Thread {
                 offset,
             };
             pipeline.ingest(&item, &context, &mut |record| {
-                note_verdict(&record, verdicts, denied);
-                log.append(record);
+                note_denial(&record, denied);
+                output.write(record);
             });
         }
         drained
@@ -427,7 +426,7 @@ impl Thread {
         self.last_settle_ns = now;
         self.idle_settles = self.idle_settles.saturating_add(1);
         self.with_sink(|pipeline, context, sink| pipeline.settle(&counters, now, context, sink));
-        self.log.flush();
+        self.output.log.flush();
         self.save_positions();
         for sender in asked {
             let _ = sender.send(self.counts(&counters));
@@ -450,14 +449,14 @@ impl Thread {
         let Self {
             pipeline,
             names,
-            log,
+            output,
             ..
         } = self;
         let context = Context {
             directory: &*names,
             offset: ClockOffset::measure(),
         };
-        work(pipeline, &context, &mut |record| log.append(record));
+        work(pipeline, &context, &mut |record| output.write(record));
     }
 
     fn counters(&self) -> Vec<CpuCounters> {
@@ -484,9 +483,9 @@ impl Thread {
             numbered: numbered.saturating_sub(self.start),
             recorded: stats.recorded,
             lost: stats.missing,
-            last_record: self.log.last_number(),
-            log_failing: self.log.failure().is_some(),
-            verdicts: self.verdicts,
+            last_record: self.output.log.last_number(),
+            log_failing: self.output.log.failure().is_some(),
+            verdicts: self.output.verdicts(),
         }
     }
 
@@ -514,13 +513,17 @@ impl Thread {
                 PollTimeout::from(SLEEP.as_millis() as u16),
             );
         } else {
-            self.log.flush();
+            self.output.log.flush();
         }
         self.source.set_sleeping(false);
         self.idle_settles = 0;
     }
 
     fn save_positions(&self) {
+        // What waits to be written may still be lost with this process.
+        if !self.output.log.is_written() {
+            return;
+        }
         let positions: Vec<Position> = self
             .pipeline
             .gaps()
@@ -534,23 +537,15 @@ impl Thread {
     }
 }
 
-fn note_verdict(record: &Record, verdicts: &mut Verdicts, denied: &mpsc::Sender<u64>) {
-    let Some(verdict) = &record.verdict else {
-        return;
-    };
-    match verdict.result() {
-        VerdictResult::Allow => verdicts.allow += 1,
-        VerdictResult::Shadow => verdicts.shadow += 1,
-        VerdictResult::Deny => {
-            verdicts.deny += 1;
-            if record.kind() == Kind::Packet
-                && let Some(workload) = &record.workload
-            {
-                // A full channel already asks for a sweep.
-                let _ = denied.try_send(workload.cgroup_id);
-            }
-        }
-        VerdictResult::Unspecified => {}
+/// Tells of a packet that was dropped: its socket is to be ended.
+fn note_denial(record: &Record, denied: &mpsc::Sender<u64>) {
+    let denial = |it: &Verdict| it.result() == VerdictResult::Deny;
+    if record.kind() == Kind::Packet
+        && record.verdict.as_ref().is_some_and(denial)
+        && let Some(workload) = &record.workload
+    {
+        // A full channel already asks for a sweep.
+        let _ = denied.try_send(workload.cgroup_id);
     }
 }
 

@@ -1,10 +1,6 @@
 //! What people see.
 
-use std::{
-    fs::File,
-    io::{BufRead, BufReader, IsTerminal, Write, stderr, stdout},
-    path::Path,
-};
+use std::io::{IsTerminal, Write, stderr, stdout};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -183,21 +179,6 @@ pub(super) fn event(line: &str, format: Format) -> Result<()> {
         }
     }
     Ok(out.flush()?)
-}
-
-/// The records that are kept in the newest file.
-pub(super) fn kept(state_dir: &Path, format: Format) -> Result<u8> {
-    let path = state_dir.join("records/records.jsonl");
-    let file = File::open(&path).with_context(|| {
-        format!(
-            "no records at {}: name the daemon's --state-dir",
-            path.display()
-        )
-    })?;
-    for line in BufReader::new(file).lines() {
-        event(&format!("{}\n", line?), format)?;
-    }
-    Ok(DONE)
 }
 
 /// One line for a person: when, verdict, who, what, why.

@@ -53,8 +53,11 @@ pub enum Request {
         /// Name of the policy.
         policy: String,
     },
-    /// Records from now on, a line each, until the connection is closed.
-    Follow,
+    /// Records, a line each, until the connection is closed.
+    Follow {
+        /// Number of the first; from now on if there is none.
+        from: Option<u64>,
+    },
 }
 
 /// An answer.

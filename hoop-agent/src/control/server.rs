@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{Answer, MAX_REQUEST, Request};
-use crate::audit::follow::{FOLLOWER_BYTES, Followers};
+use crate::audit::read::{Follower, Source};
 
 /// Requests that wait for the daemon at one time.
 const QUEUE: usize = 64;
@@ -43,7 +43,7 @@ impl Server {
     /// # Errors
     ///
     /// When another daemon listens there, or the socket cannot be made.
-    pub fn start(path: &Path, followers: Followers) -> io::Result<(Self, mpsc::Receiver<Call>)> {
+    pub fn start(path: &Path, source: Source) -> io::Result<(Self, mpsc::Receiver<Call>)> {
         if let Some(dir) = path.parent() {
             fs::DirBuilder::new()
                 .recursive(true)
@@ -69,7 +69,7 @@ impl Server {
         fs::set_permissions(&new, fs::Permissions::from_mode(0o600))?;
         fs::rename(&new, path)?;
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let accept = tokio::spawn(accept(listener, sender, followers));
+        let accept = tokio::spawn(accept(listener, sender, source));
         Ok((
             Self {
                 path: path.to_owned(),
@@ -87,7 +87,7 @@ impl Drop for Server {
     }
 }
 
-async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>, followers: Followers) {
+async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>, source: Source) {
     let places = std::sync::Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
     loop {
         let Ok(place) = std::sync::Arc::clone(&places).acquire_owned().await else {
@@ -95,9 +95,9 @@ async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>, followers: Fo
         };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let (calls, followers) = (calls.clone(), followers.clone());
+                let (calls, source) = (calls.clone(), source.clone());
                 tokio::spawn(async move {
-                    if let Err(error) = serve(stream, &calls, &followers).await {
+                    if let Err(error) = serve(stream, &calls, &source).await {
                         tracing::debug!(%error, "a control connection ended");
                     }
                     drop(place);
@@ -112,11 +112,7 @@ async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>, followers: Fo
     }
 }
 
-async fn serve(
-    stream: UnixStream,
-    calls: &mpsc::Sender<Call>,
-    followers: &Followers,
-) -> io::Result<()> {
+async fn serve(stream: UnixStream, calls: &mpsc::Sender<Call>, source: &Source) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     let mut line = Vec::new();
@@ -137,19 +133,8 @@ async fn serve(
                 return send(&mut write, &answer).await;
             }
         };
-        if request == Request::Follow {
-            let mut follower = followers.subscribe(FOLLOWER_BYTES);
-            let mut byte = [0];
-            loop {
-                tokio::select! {
-                    line = follower.recv() => match line {
-                        Some(line) => write.write_all(&line).await?,
-                        None => return Ok(()),
-                    },
-                    // The caller says nothing more; this is its end.
-                    _ = read.read(&mut byte) => return Ok(()),
-                }
-            }
+        if let Request::Follow { from } = request {
+            return follow(source.follow(from), &mut read, &mut write).await;
         }
         let (answer, answered) = oneshot::channel();
         let (alive, hang_up) = oneshot::channel::<()>();
@@ -171,6 +156,26 @@ async fn serve(
         // Until the next request or the end, whichever comes.
         read.fill_buf().await?;
         drop(alive);
+    }
+}
+
+/// Writes records until the caller goes away, or the log is closed.
+async fn follow(
+    follower: Result<Follower, hoop_log::Error>,
+    read: &mut (impl AsyncReadExt + Unpin),
+    write: &mut (impl AsyncWriteExt + Unpin),
+) -> io::Result<()> {
+    let mut follower = follower.map_err(io::Error::other)?;
+    let mut byte = [0];
+    loop {
+        tokio::select! {
+            lines = follower.lines() => match lines.map_err(io::Error::other)? {
+                Some(lines) => write.write_all(&lines).await?,
+                None => return Ok(()),
+            },
+            // The caller says nothing more; this is its end.
+            _ = read.read(&mut byte) => return Ok(()),
+        }
     }
 }
 

@@ -183,6 +183,28 @@ impl Kernel {
         perf::attach_tracepoint(program, *id)
     }
 
+    /// Has the kernel measure how long programs run, for as long as the answer lives. It costs every run some
+    /// nanoseconds.
+    #[must_use]
+    pub fn measure_run_times(&self) -> Option<std::os::fd::OwnedFd> {
+        enable_stats(Stats::RunTime)
+            .inspect_err(|error| tracing::warn!(%error, "run times of programs are not measured"))
+            .ok()
+    }
+
+    /// Programs by name, how often they ran, and for how many seconds.
+    #[must_use]
+    pub fn run_times(&self) -> Vec<(String, u64, f64)> {
+        self.ebpf
+            .programs()
+            .filter_map(|(name, program)| {
+                let info = program.info().ok()?;
+                let name = name.strip_prefix("hoop_").unwrap_or(name).to_owned();
+                Some((name, info.run_count(), info.run_time().as_secs_f64()))
+            })
+            .collect()
+    }
+
     /// Takes the cgroup programs off a cgroup.
     ///
     /// # Errors

@@ -326,6 +326,13 @@ pub static HOOKS: &[Hook] = &[
         need: Need::Optional,
         costs: "TLS plaintext is not joined to a connection until the process sends",
     },
+    Hook {
+        program: "hoop_stdio",
+        place: Place::TrustedTracepoint("sys_exit"),
+        duty: Duty::Captures,
+        need: Need::Optional,
+        costs: "what is said to tools over pipes is not read",
+    },
 ];
 
 impl Hook {

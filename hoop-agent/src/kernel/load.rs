@@ -15,7 +15,7 @@ use hoop_common::{
     event::{LossCause, Offsets},
     exec::ExecEntry,
     limits::MAX_POLICIES,
-    payload::PayloadLoss,
+    payload::{Carries, Channel, PayloadLoss},
     policy::{Cell, PolicyEntry, WorkloadEntry},
     state::{ProcessEntry, Standing},
     unix_path::UnixKey,
@@ -166,6 +166,7 @@ pub struct PayloadSource {
     /// `PAYLOAD`
     pub ring: RingBuf<MapData>,
     lost: PerCpuArray<MapData, u64>,
+    channels: HashMap<MapData, u64, Pod<Channel>>,
 }
 
 /// What became of plaintext that did not reach the ring.
@@ -294,6 +295,7 @@ impl Kernel {
         let payload = PayloadSource {
             ring: take(&mut kernel.ebpf, "PAYLOAD")?,
             lost: take(&mut kernel.ebpf, "PAYLOAD_LOST")?,
+            channels: take(&mut kernel.ebpf, "CHANNELS")?,
         };
         Ok((kernel, events, payload))
     }
@@ -476,6 +478,19 @@ impl PayloadSource {
             bytes: sum(PayloadLoss::Bytes)?,
             calls: sum(PayloadLoss::Calls)?,
         })
+    }
+
+    /// Takes no more of what is written to a channel, which is named as in `PieceHeader::object`.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub fn refuse(&mut self, channel: u64) -> Result<(), MapError> {
+        let other = Channel {
+            carries: Carries::Other as u32,
+            ..Channel::default()
+        };
+        self.channels.insert(channel, Pod(other), 0)
     }
 }
 

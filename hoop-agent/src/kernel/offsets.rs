@@ -105,5 +105,16 @@ pub fn find(btf: &Btf) -> Result<Offsets, BtfError> {
         io_socket_domain: domain,
         io_socket_type: r#type,
         io_socket_protocol: protocol,
+        task_struct_files: at("task_struct", "files")?,
+        files_struct_fdt: at("files_struct", "fdt")?,
+        fdtable_max_fds: at("fdtable", "max_fds")?,
+        fdtable_fd: at("fdtable", "fd")?,
+        file_f_inode: at("file", "f_inode")?,
+        file_private_data: at("file", "private_data")?,
+        inode_i_ino: at("inode", "i_ino")?,
+        sock_sk_socket: at("sock", "sk_socket")?,
+        socket_alloc_socket: at("socket_alloc", "socket")?,
+        socket_alloc_vfs_inode: at("socket_alloc", "vfs_inode")?,
+        unix_sock_peer: at("unix_sock", "peer").unwrap_or(0),
     })
 }

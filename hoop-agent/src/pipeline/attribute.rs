@@ -15,9 +15,9 @@ use super::{masking, text};
 use crate::clock::ClockOffset;
 use hoop_records::Process as ProcessMessage;
 use hoop_records::{
-    Actor, Ancestor, ConnectionInfo, Endpoint, Fact, File, Gap, Kind, Lifecycle, NetworkActivity,
-    Origin, ParentProcess, ProcessActivity, Record, Result, Session, Shared, SocketActivity,
-    Verdict as Judged, Workload,
+    Actor, Ancestor, ConnectionInfo, Endpoint, Fact, File, Gap, Kind, Lifecycle, LogChange,
+    NetworkActivity, Origin, ParentProcess, ProcessActivity, Record, Result, Session, Shared,
+    SocketActivity, Verdict as Judged, Workload,
 };
 
 /// Ancestors that a record names.
@@ -108,6 +108,21 @@ pub fn gap(missing: Missing, boot_ns: u64, offset: ClockOffset) -> Record {
 #[must_use]
 pub fn gap_now(gap: Gap) -> Record {
     gap_at(gap, crate::clock::boot_ns(), ClockOffset::measure())
+}
+
+/// A record about the audit log itself, from now.
+#[must_use]
+pub fn log_changed(change: LogChange) -> Record {
+    let boot_ns = crate::clock::boot_ns();
+    Record {
+        time_dt: ClockOffset::measure().utc(boot_ns),
+        boot_time_ns: boot_ns,
+        kind: Kind::Log.into(),
+        class_uid: APPLICATION_LIFECYCLE,
+        activity_id: OTHER,
+        fact: Some(Fact::Log(change)),
+        ..Record::default()
+    }
 }
 
 fn gap_at(gap: Gap, boot_ns: u64, offset: ClockOffset) -> Record {

@@ -14,7 +14,7 @@ use super::exec::{Command, Exec, ExecRule, Pattern, explain_exec};
 use super::explain::{Destination, Verdict, explain_destination};
 use super::model::{Action, Policy};
 use super::{fields, source, testing};
-use crate::policy::diagnostic::Position;
+use crate::diagnostic::Position;
 
 /// A policy file.
 ///

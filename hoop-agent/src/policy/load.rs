@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use hoop_common::limits::MAX_POLICIES;
 
-use super::diagnostic::{Diagnostic, Diagnostics, Position};
 use super::model::Policy;
 use super::source::{self, Document};
+use crate::diagnostic::{Diagnostic, Diagnostics, Position};
 
 /// Size of all files together at most, in bytes: room for a policy at the limit of cells.
 const MAX_BYTES: u64 = 64 << 20;

@@ -7,7 +7,6 @@
 pub mod book;
 pub mod compile;
 mod dead;
-mod diagnostic;
 pub mod exec;
 pub mod explain;
 mod fields;
@@ -24,7 +23,6 @@ mod sweep;
 pub mod testing;
 #[cfg(test)]
 mod tests;
-mod yaml;
 
-pub use diagnostic::{Diagnostic, Diagnostics, Position};
+pub use crate::diagnostic::{Diagnostic, Diagnostics, Position};
 pub use load::load;

@@ -8,8 +8,8 @@ use globset::GlobMatcher;
 use hoop_common::policy::{Mode, SocketKind};
 use ipnet::IpNet;
 
-use super::diagnostic::Position;
 use super::exec::Exec;
+use crate::diagnostic::Position;
 
 /// The rule that answers when no rule of the file matches.
 pub const DEFAULT_RULE: &str = "default";

@@ -4,8 +4,8 @@ use std::fmt;
 
 use hoop_common::policy::{Mode, SocketKind};
 
-use super::diagnostic::Position;
 use super::model::{Policy, socket_name};
+use crate::diagnostic::Position;
 
 /// Something that a policy says will not happen, or will be seen, and that takes a hook which not every kernel has.
 /// Which hooks keep it is in `agent/promises.rs`.

@@ -12,14 +12,14 @@ use hoop_common::policy::{Mode, SocketKind};
 use ipnet::IpNet;
 
 use super::dead::dead_rules;
-use super::diagnostic::{Diagnostic, Diagnostics, Position};
 use super::exec::Exec;
 use super::fields::{self, StatedProtocol, Wrong};
 use super::model::{
     Action, CgroupPattern, DEFAULT_RULE, DEFAULT_SOCKETS, Egress, OBSERVE_RULE, Policy, PortRange,
     Protocol, Rule, UnixPath, has_ports, socket_name,
 };
-use super::yaml::{self, Node, Value};
+use crate::diagnostic::{Diagnostic, Diagnostics, Position};
+use crate::yaml::{self, Node, Value};
 
 const API_VERSION: &str = "hoop.dev/v1alpha1";
 const KIND: &str = "WorkloadPolicy";

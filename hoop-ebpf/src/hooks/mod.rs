@@ -22,6 +22,7 @@ pub mod sendmsg6;
 pub mod signal;
 pub mod sock_create;
 pub mod socket_create;
+pub mod stdio;
 pub mod tls_call;
 pub mod tls_close;
 pub mod tls_return;

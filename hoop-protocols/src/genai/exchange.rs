@@ -202,8 +202,12 @@ impl Exchange {
         if !(self.api.known_host || self.shaped || self.output.shaped) {
             return None;
         }
-        let (response, issues) = self.output.into_response();
+        let (mut response, issues) = self.output.into_response();
         self.issues.extend(issues);
+        let truncated = self.issues.contains(&Issue::ResponseTruncated);
+        if response.streamed && (!complete || truncated) {
+            response.cut(truncated);
+        }
         Some(Call {
             provider: self.api.provider,
             kind,

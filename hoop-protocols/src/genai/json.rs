@@ -9,6 +9,10 @@ mod read;
 
 pub(crate) use read::{Notes, read};
 
+/// Stands at the end of a text that is not all there, wherever that is: a character that Unicode keeps for such use
+/// (Unicode 16.0, 23.7) and that no text should have. What is before it may be the first half of a secret.
+pub const CUT: char = '\u{fdd0}';
+
 /// A JSON value as it was written: members in order, repeated ones too, numbers by their digits.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Json {

@@ -39,5 +39,6 @@ pub use call::{
 pub use exchange::{Exchange, Limits};
 #[cfg(feature = "fuzzing")]
 pub use fuzzing::fuzz;
+pub use json::CUT;
 pub(crate) use output::note;
 pub use websocket::WebSocket;

@@ -2,6 +2,7 @@
 //!
 //! Structs are taken apart without `..`: a new field does not compile until it is visited here.
 
+use super::CUT;
 use super::call::{
     Call, Choice, Error, Message, Part, Request, Response, ToolCall, ToolDefinition, ToolResult,
 };
@@ -96,6 +97,28 @@ impl Response {
         if let Some(Error { kind, message }) = error {
             visit(kind, "error.type", f);
             visit(message, "error.message", f);
+        }
+    }
+}
+
+impl Response {
+    /// Marks what was said as cut, where it did not end: nobody knows which of its parts would have gone on.
+    /// `truncated`: also where it did, since not all of it is kept.
+    pub(crate) fn cut(&mut self, truncated: bool) {
+        let choices = self.choices.iter_mut();
+        let open = choices.filter(|choice| truncated || choice.finish_reason.is_none());
+        for part in open.flat_map(|choice| &mut choice.message.parts) {
+            match part {
+                Part::Text(text) | Part::Reasoning(text) | Part::Refusal(text) => cut(text),
+                Part::ToolCall(call) | Part::ServerToolCall { call, .. } => {
+                    cut(&mut call.arguments);
+                }
+                Part::Blob {
+                    transcript: Some(transcript),
+                    ..
+                } => cut(transcript),
+                _ => {}
+            }
         }
     }
 }
@@ -199,6 +222,12 @@ impl ToolDefinition {
         f(kind, "gen_ai.tool.definitions.type");
         f(name, "gen_ai.tool.definitions.name");
         visit(description, "gen_ai.tool.definitions.description", f);
+    }
+}
+
+fn cut(text: &mut String) {
+    if !text.ends_with(CUT) {
+        text.push(CUT);
     }
 }
 

@@ -56,8 +56,8 @@ impl WebSocket {
         }
     }
 
-    /// A message from the client.
-    pub fn sent(&mut self, text: &[u8]) {
+    /// A message from the client. Whether it is one of the interface's: then what it says is in a call.
+    pub fn sent(&mut self, text: &[u8]) -> bool {
         let (json, notes) = json::read(text);
         output::note(&mut self.issues, notes, Issue::RequestMalformed);
         match json.get("type").str() {
@@ -73,10 +73,11 @@ impl WebSocket {
             Some("response.create") => self.ask(&json, text.len()),
             _ => {}
         }
+        is_known(&json)
     }
 
-    /// A message from the server; `f` gets the call that it ends.
-    pub fn received(&mut self, text: &[u8], mut f: impl FnMut(Call)) {
+    /// A message from the server; `f` gets the call that it ends. Whether it is one of the interface's.
+    pub fn received(&mut self, text: &[u8], mut f: impl FnMut(Call)) -> bool {
         let (json, notes) = json::read(text);
         output::note(&mut self.issues, notes, Issue::ResponseMalformed);
         match json.get("type").str() {
@@ -112,6 +113,7 @@ impl WebSocket {
             }
             _ => {}
         }
+        is_known(&json)
     }
 
     /// Something that whoever gives the messages knows: a gap, a message that was cut.
@@ -119,9 +121,12 @@ impl WebSocket {
         self.issues.insert(issue);
     }
 
-    /// The call that was not ended, if there is one.
+    /// The call that was not ended, if there is one: also what was said and never answered.
     #[must_use]
     pub fn end(mut self) -> Option<Call> {
+        if !(self.messages.is_empty() && self.spoken.is_empty()) {
+            self.begin();
+        }
         self.finish(false)
     }
 
@@ -223,6 +228,10 @@ impl WebSocket {
         if !complete {
             all.insert(Issue::Incomplete);
         }
+        let truncated = all.contains(&Issue::ResponseTruncated);
+        if !complete || truncated {
+            response.cut(truncated);
+        }
         if self.api.kind == Kind::OpenAiRealtime && request.conversation_id.is_none() {
             request.conversation_id = response
                 .conversation_id
@@ -237,6 +246,21 @@ impl WebSocket {
             issues: all,
         })
     }
+}
+
+/// Whether a message is of a type that the interface has.
+fn is_known(json: &Json) -> bool {
+    const TYPES: [&str; 6] = [
+        "session.",
+        "conversation.",
+        "response.",
+        "input_audio_buffer.",
+        "output_audio_buffer.",
+        "rate_limits.",
+    ];
+    json.get("type")
+        .str()
+        .is_some_and(|kind| kind == "error" || TYPES.iter().any(|start| kind.starts_with(start)))
 }
 
 /// What a user said aloud.

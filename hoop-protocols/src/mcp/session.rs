@@ -1,6 +1,6 @@
 //! Requests and the responses to them, of both sides of a session.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::call::{Call, Implementation, Outcome, RpcError, Side, Transport};
 use super::jsonrpc::{Message, documents};
@@ -33,6 +33,9 @@ impl Default for Limits {
 /// What a waiting request costs beside its text.
 const WAITING: usize = 1024;
 
+/// Answers that are kept until their requests are seen.
+pub(super) const EARLY: usize = 16;
+
 /// Bytes that are kept of a text that every call of a session repeats.
 const REPEATED: usize = 1024;
 
@@ -50,8 +53,22 @@ pub(super) struct Session {
     by_id: HashMap<(Side, String), u64>,
     next: u64,
     cost: usize,
+    /// Answers to requests that were not seen yet, oldest first.
+    early: VecDeque<Early>,
     /// Of messages that could not be read at all; told with the next call.
     issues: BTreeSet<Issue>,
+}
+
+/// An answer that was seen before its request: two directions are read by two observers.
+#[derive(Debug)]
+struct Early {
+    from: Side,
+    /// As in [`Waiting`].
+    id: String,
+    message: Json,
+    issues: BTreeSet<Issue>,
+    /// It was there when [`Session::settle`] was last called.
+    settled: bool,
 }
 
 #[derive(Debug)]
@@ -75,6 +92,7 @@ impl Session {
             by_id: HashMap::new(),
             next: 0,
             cost: 0,
+            early: VecDeque::new(),
             issues: BTreeSet::new(),
         }
     }
@@ -94,10 +112,16 @@ impl Session {
         };
         crate::genai::note(&mut issues, notes, malformed);
         for json in documents(json) {
-            if let Some(message) = Message::of(json) {
-                self.message(from, &message, &issues, f);
-            } else {
-                self.issues.insert(malformed);
+            match Message::of(json) {
+                Some(Message::Result { id, .. } | Message::Error { id, .. })
+                    if self.comes_early(from, id) =>
+                {
+                    self.keep(from, id, json, &issues, f);
+                }
+                Some(message) => self.message(from, &message, &issues, f),
+                None => {
+                    self.issues.insert(malformed);
+                }
             }
         }
     }
@@ -117,8 +141,19 @@ impl Session {
         }
     }
 
+    /// Tells the answers whose requests did not come since the last time.
+    pub(super) fn settle(&mut self, f: &mut dyn FnMut(Call)) {
+        while self.early.front().is_some_and(|early| early.settled) {
+            self.tell_early(f);
+        }
+        self.early.iter_mut().for_each(|early| early.settled = true);
+    }
+
     /// Nothing more comes: tells the requests that still wait.
     pub(super) fn end(&mut self, f: &mut dyn FnMut(Call)) {
+        while !self.early.is_empty() {
+            self.tell_early(f);
+        }
         while let Some(call) = self.pop() {
             self.tell(call, f);
         }
@@ -136,7 +171,9 @@ impl Session {
                 let mut call = self.asked(from, method, params);
                 call.id = id.text();
                 call.issues.clone_from(issues);
-                self.wait(id.to_json(), call, f);
+                let id = id.to_json();
+                self.wait(id.clone(), call, f);
+                self.meet(from, &id, f);
             }
             Message::Notification { method, params } => {
                 let mut call = self.asked(from, method, params);
@@ -166,6 +203,55 @@ impl Session {
                 });
                 self.tell(call, f);
             }
+        }
+    }
+
+    /// Whether an answer's request is not known, and may still come.
+    fn comes_early(&self, from: Side, id: &Json) -> bool {
+        self.transport == Transport::Pipe
+            && !id.is_null()
+            && !self.by_id.contains_key(&(from.other(), id.to_json()))
+    }
+
+    fn keep(
+        &mut self,
+        from: Side,
+        id: &Json,
+        message: &Json,
+        issues: &BTreeSet<Issue>,
+        f: &mut dyn FnMut(Call),
+    ) {
+        if self.early.len() >= EARLY {
+            self.tell_early(f);
+        }
+        self.early.push_back(Early {
+            from,
+            id: id.to_json(),
+            message: message.clone(),
+            issues: issues.clone(),
+            settled: false,
+        });
+    }
+
+    /// Gives a request the answer that was seen before it.
+    fn meet(&mut self, caller: Side, id: &str, f: &mut dyn FnMut(Call)) {
+        let answers = |early: &Early| early.from == caller.other() && early.id == id;
+        if let Some(early) = self.early.iter().position(answers)
+            && let Some(early) = self.early.remove(early)
+        {
+            self.answer(&early, f);
+        }
+    }
+
+    fn tell_early(&mut self, f: &mut dyn FnMut(Call)) {
+        if let Some(early) = self.early.pop_front() {
+            self.answer(&early, f);
+        }
+    }
+
+    fn answer(&mut self, early: &Early, f: &mut dyn FnMut(Call)) {
+        if let Some(message) = Message::of(&early.message) {
+            self.message(early.from, &message, &early.issues, f);
         }
     }
 

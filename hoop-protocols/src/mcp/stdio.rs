@@ -113,16 +113,23 @@ impl Stdio {
     /// Bytes of one direction are missing: what is unfinished in it is passed over.
     pub fn gap(&mut self, from: Side) {
         let direction = self.direction(from);
+        let begun = !direction.lines.is_empty();
         direction.lines.pass();
         match &mut direction.verdict {
             Verdict::Other { line } => *line = false,
-            Verdict::Mcp => self.session.note(Issue::Incomplete),
-            Verdict::Open => {}
+            Verdict::Open if !begun => {}
+            Verdict::Mcp | Verdict::Open => self.session.note(Issue::Incomplete),
         }
     }
 
+    /// To be called now and then: tells the answers whose requests did not come since the last time. Who reads the
+    /// two pipes may see an answer first.
+    pub fn settle(&mut self, mut f: impl FnMut(Call)) {
+        self.session.settle(&mut f);
+    }
+
     /// Both ended: tells the requests that still wait.
-    pub fn end(mut self, mut f: impl FnMut(Call)) {
+    pub fn end(&mut self, mut f: impl FnMut(Call)) {
         self.session.end(&mut f);
     }
 

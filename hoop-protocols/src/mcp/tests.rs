@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::session::EARLY;
 use super::{Call, Http, HttpRequest, Limits, Outcome, Side, Stdio};
 use crate::genai::{Issue, Part};
 
@@ -280,6 +281,45 @@ fn a_response_without_its_request_says_so() {
     );
     assert!(calls[0].issues.contains(&Issue::Incomplete));
     assert_eq!(calls[0].content[0], Part::Text("127.0.0.1".to_owned()));
+}
+
+#[test]
+fn an_answer_that_is_seen_before_its_request_meets_it() {
+    let mut stdio = Stdio::new(Limits::default());
+    let mut calls = Vec::new();
+    let mut push = |side, message: Value| {
+        stdio.push(side, format!("{message}\n").as_bytes(), |call| {
+            calls.push(call);
+        });
+    };
+    push(Side::Server, contents(&json!(2)));
+    push(Side::Server, contents(&json!(1)));
+    push(Side::Client, read(&json!(1)));
+    push(Side::Client, read(&json!(2)));
+    stdio.end(|_| panic!("everything was told"));
+    assert_eq!(calls.len(), 2);
+    for (call, id) in calls.iter().zip(["1", "2"]) {
+        assert_eq!(call.id.as_deref(), Some(id));
+        assert_eq!(call.tool.as_deref(), Some("read_file"));
+        assert!(call.is_complete(), "{call:?}");
+    }
+}
+
+#[test]
+fn answers_whose_requests_do_not_come_are_told() {
+    let mut stdio = Stdio::new(Limits::default());
+    let mut told = 0;
+    for id in 0..100 {
+        let line = format!("{}\n", contents(&json!(id)));
+        stdio.push(Side::Server, line.as_bytes(), |_| told += 1);
+    }
+    assert_eq!(told, 100 - EARLY);
+    stdio.settle(|_| panic!("the requests may still come"));
+    stdio.settle(|call| {
+        assert!(call.issues.contains(&Issue::Incomplete));
+        told += 1;
+    });
+    assert_eq!(told, 100);
 }
 
 #[test]

@@ -320,19 +320,25 @@ pub fn assert_said(records: &[Record], pid: u32, server: &HttpsServer, said: &Sa
 }
 
 /// Bun, as `cargo xtask setup` put it beside the build; or nothing, and why the test is skipped.
+#[must_use]
+pub fn bun() -> Option<PathBuf> {
+    program("bun")
+}
+
+/// What `cargo xtask setup` put beside the build under this name; or nothing, and why the test is skipped.
 ///
 /// # Panics
 ///
 /// When the running test has no path.
 #[must_use]
-pub fn bun() -> Option<PathBuf> {
+pub fn program(name: &str) -> Option<PathBuf> {
     let test = std::env::current_exe().expect("the running program has a path");
     let found = test
         .ancestors()
-        .map(|directory| directory.join("programs/bun"))
-        .find(|program| program.is_file());
+        .map(|directory| directory.join("programs").join(name))
+        .find(|program| program.exists());
     if found.is_none() {
-        eprintln!("SKIPPED: no programs/bun in the target directory: cargo xtask setup");
+        eprintln!("SKIPPED: no programs/{name} in the target directory: cargo xtask setup");
     }
     found
 }

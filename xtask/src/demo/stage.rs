@@ -3,7 +3,6 @@
 use std::env;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::fs::{MetadataExt as _, chown};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
@@ -272,23 +271,9 @@ impl Stage {
         self.seen.clone()
     }
 
-    /// Copies the records below the target directory, for whoever built it; returns that path.
-    pub(crate) fn keep_records(&self) -> Result<String> {
-        let kept = paths::target().join("demo");
-        let records = kept.join("records");
-        fs::create_dir_all(&records)?;
-        let owner = fs::metadata(paths::target())?;
-        for entry in fs::read_dir(self.installed.state.join("records"))? {
-            let entry = entry?;
-            let copy = records.join(entry.file_name());
-            fs::copy(entry.path(), &copy)?;
-            chown(&copy, Some(owner.uid()), Some(owner.gid()))?;
-        }
-        for directory in [&kept, &records] {
-            chown(directory, Some(owner.uid()), Some(owner.gid()))?;
-        }
-        let shown = kept.strip_prefix(paths::workspace()).unwrap_or(&kept);
-        Ok(shown.display().to_string())
+    /// The daemon's state directory.
+    pub(crate) fn state(&self) -> &Path {
+        &self.installed.state
     }
 
     /// Takes everything down, and says what is left.

@@ -6,13 +6,20 @@ use hoop_common::{
     event::ProcessKey,
     payload::{Join, PieceHeader, SocketPair},
 };
-use hoop_protocols::{Connection, Direction, Event, FirstBytes, Limits, Opcode, Reason, mcp};
+use hoop_protocols::{
+    Connection, Direction, Event, FirstBytes, Limits, Opcode, Reason,
+    genai::{self, Issue},
+    mcp,
+};
 
 use super::{Said, Settings, body::Body, exchange::Exchange, meaning, piece::Piece, tls};
 use crate::{clock::ClockOffset, pipeline::masking::Findings};
 use hoop_records::{
     ApiActivity, ApiMessage, Fact, Kind, Plaintext, Record, Shared, TlsConnection, Workload,
 };
+
+/// 101 (RFC 9110, 15.2.2).
+const SWITCHING_PROTOCOLS: u16 = 101;
 
 /// OCSF classes: API Activity, and Network Activity for plaintext that is not read further.
 const API_ACTIVITY: u32 = 6003;
@@ -31,6 +38,8 @@ struct Saying {
     settings: Arc<Settings>,
     tls: TlsConnection,
     exchanges: BTreeMap<u64, Exchange>,
+    /// WebSockets to models, by the stream that opened each, and which way the client's messages go.
+    sockets: BTreeMap<u64, (genai::WebSocket, Direction)>,
     /// For what is in no protocol that is known.
     plain: Option<Plain>,
     /// When the piece that is being read was written.
@@ -62,6 +71,7 @@ impl Conversation {
                 settings,
                 tls: tls::connection(&piece.header),
                 exchanges: BTreeMap::new(),
+                sockets: BTreeMap::new(),
                 plain: None,
                 now_ns: piece.header.boot_ns,
                 done: Vec::new(),
@@ -138,6 +148,11 @@ impl Conversation {
         for (_, exchange) in std::mem::take(&mut said.exchanges) {
             said.write(exchange, tools);
         }
+        for (_, (socket, _)) in std::mem::take(&mut said.sockets) {
+            if let Some(call) = socket.end() {
+                said.write_call_of_model(call);
+            }
+        }
         if let Some(plain) = said.plain.take() {
             let began_ns = plain.began_ns;
             let fact = Fact::Plaintext(Box::new(plain.finish(said.tls.clone())));
@@ -172,6 +187,17 @@ impl Saying {
         let mut calls = Vec::new();
         match event {
             // Trailers say how a call ended, and are bytes of no body.
+            Event::Interim {
+                stream,
+                head,
+                direction,
+            } if head.status == Some(SWITCHING_PROTOCOLS) => {
+                if let Some(api) = self.exchange(*stream).switched(head, tools) {
+                    let socket = genai::WebSocket::new(api, genai::Limits::default());
+                    self.sockets.insert(*stream, (socket, direction.reverse()));
+                }
+                self.complete(*stream, tools);
+            }
             Event::Protocol { .. }
             | Event::Interim { .. }
             | Event::GoAway { .. }
@@ -203,12 +229,17 @@ impl Saying {
                 self.exchange(*stream).event(event, tools, &mut calls);
             }
             Event::WebSocket {
+                stream,
                 direction,
                 opcode,
                 payload,
                 complete,
-                ..
-            } => self.message(*direction, *opcode, payload, *complete),
+            } => {
+                let is_text = *opcode == Opcode::Text;
+                if !(is_text && self.said_to_model(*stream, *direction, payload, *complete)) {
+                    self.message(*direction, *opcode, payload, *complete);
+                }
+            }
             Event::Unreadable {
                 stream,
                 reason,
@@ -244,6 +275,51 @@ impl Saying {
             self.done
                 .push((Kind::Api, self.now_ns, Fact::Api(Box::new(api))));
         }
+    }
+
+    /// Takes a message on a WebSocket to a model. False: it is none of the interface's.
+    fn said_to_model(
+        &mut self,
+        stream: u64,
+        direction: Direction,
+        text: &[u8],
+        complete: bool,
+    ) -> bool {
+        let Some((socket, client)) = self.sockets.get_mut(&stream) else {
+            return false;
+        };
+        let by_client = direction == *client;
+        if !complete {
+            socket.note(if by_client {
+                Issue::RequestTruncated
+            } else {
+                Issue::ResponseTruncated
+            });
+        }
+        let mut calls = Vec::new();
+        let known = if by_client {
+            socket.sent(text)
+        } else {
+            socket.received(text, |call| calls.push(call))
+        };
+        for call in calls {
+            self.write_call_of_model(call);
+        }
+        known
+    }
+
+    fn write_call_of_model(&mut self, call: genai::Call) {
+        let mut findings = Findings::default();
+        let attributes = meaning::of_model(call, &self.settings.masker, &mut findings);
+        let api = ApiActivity {
+            protocol: "websocket".to_owned(),
+            attributes,
+            connection: Some(self.tls.clone()),
+            masked: findings.take(),
+            ..ApiActivity::default()
+        };
+        self.done
+            .push((Kind::Api, self.now_ns, Fact::Api(Box::new(api))));
     }
 
     fn exchange(&mut self, stream: u64) -> &mut Exchange {
@@ -324,7 +400,10 @@ impl Saying {
         for exchange in self.exchanges.values_mut() {
             exchange.lacks(reason.to_owned());
         }
-        if self.exchanges.is_empty() {
+        for (socket, _) in self.sockets.values_mut() {
+            socket.note(Issue::Incomplete);
+        }
+        if self.exchanges.is_empty() && self.sockets.is_empty() {
             let (settings, now_ns) = (Arc::clone(&self.settings), self.now_ns);
             self.plain
                 .get_or_insert_with(|| Plain::new(&settings, now_ns, FirstBytes::Binary))

@@ -30,6 +30,8 @@ pub(super) struct Exchange {
     response: Option<HttpResponse>,
     response_body: Body,
     response_ended: bool,
+    /// What it may be the opening of.
+    socket: Option<genai::Api>,
     /// What it may be a call of.
     model: Option<genai::Exchange>,
     tool: Option<mcp::Exchange>,
@@ -50,6 +52,7 @@ impl Exchange {
             response: None,
             response_body: body(),
             response_ended: false,
+            socket: None,
             model: None,
             tool: None,
             incomplete: Vec::new(),
@@ -65,8 +68,12 @@ impl Exchange {
         let header = |name| head.headers.text(name);
         let content_type = header("content-type");
         let content_type = content_type.as_deref();
-        self.model = recognise(&method, &authority, &path, content_type)
-            .map(|api| genai::Exchange::new(api, genai::Limits::default()));
+        let api = recognise(&method, &authority, &path, content_type);
+        if method == "GET" {
+            self.socket = api;
+        } else {
+            self.model = api.map(|api| genai::Exchange::new(api, genai::Limits::default()));
+        }
         self.tool = tools.begin(&mcp::HttpRequest {
             method: &method,
             authority: &authority,
@@ -137,6 +144,17 @@ impl Exchange {
             http_headers: self.headers(&head.headers),
             body: None,
         });
+    }
+
+    /// Another protocol follows. Answers with the interface of the model that a WebSocket was opened to, if it was.
+    pub(super) fn switched(
+        &mut self,
+        head: &ResponseHead,
+        tools: &mut mcp::Http,
+    ) -> Option<genai::Api> {
+        self.response(head, tools);
+        self.response_ended = true;
+        self.socket.take()
     }
 
     pub(super) fn response_body(&mut self, bytes: &[u8], tools: &mut mcp::Http) {

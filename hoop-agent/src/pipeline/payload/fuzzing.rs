@@ -16,13 +16,14 @@ const WORKLOAD: u64 = 4242;
 /// Processes, and connections of each: few, so that they meet.
 const PROCESSES: usize = 2;
 const OBJECTS: usize = 2;
-const KINDS: [PieceKind; 6] = [
+const KINDS: [PieceKind; 7] = [
     PieceKind::Data,
     PieceKind::Joined,
     PieceKind::Closed,
     PieceKind::Mapped,
     PieceKind::Ended,
     PieceKind::Hello,
+    PieceKind::Piped,
 ];
 
 /// Pieces and settles in an order that the bytes choose.
@@ -60,7 +61,9 @@ pub fn payload(data: &[u8]) {
         };
         match piece::decode(&written) {
             Ok(piece) => {
-                if let piece::Body::Data { bytes: text, .. } = piece.body {
+                if let piece::Body::Data { bytes: text, .. } | piece::Body::Piped { bytes: text } =
+                    piece.body
+                {
                     bytes += text.len() as u64;
                     skipped += u64::from(piece.header.skipped);
                 }
@@ -74,6 +77,7 @@ pub fn payload(data: &[u8]) {
         }
     }
     conversations.end_all(offset, &mut sink);
+    let _ = conversations.refused().count();
     let stats = conversations.stats();
     assert_eq!(
         (stats.bytes, stats.skipped, stats.malformed),
@@ -140,7 +144,7 @@ impl<'d> Kernel<'d> {
         header.join =
             [Join::Nested, Join::NestedInGoroutine, Join::NextSend][usize::from(rest) % 3] as u8;
         header.call = TlsCall::from_number(call.into()).map_or(0, |call| call as u8);
-        if kind == PieceKind::Data {
+        if matches!(kind, PieceKind::Data | PieceKind::Piped) {
             self.offsets[stream] += text.len() as u64 + u64::from(skipped);
             return [header.as_bytes(), text].concat();
         }

@@ -11,6 +11,7 @@ mod exchange;
 pub mod fuzzing;
 mod meaning;
 pub mod piece;
+mod stdio;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -28,6 +29,7 @@ use self::{
     conversation::Conversation,
     coverage::{Hellos, Libraries},
     piece::{Body, Piece},
+    stdio::Channels,
 };
 use crate::clock::ClockOffset;
 use hoop_records::{Record, Shared, Workload};
@@ -61,6 +63,7 @@ pub struct Conversations {
     order: VecDeque<ConnectionKey>,
     /// What is said to tools, by the process that says it: an answer may come on another connection.
     tools: HashMap<ProcessKey, mcp::Http>,
+    channels: Channels,
     hellos: Hellos,
     stats: Stats,
 }
@@ -118,6 +121,11 @@ impl Conversations {
                     self.hellos.begin(piece, pair, workload);
                 }
             }
+            Body::Piped { bytes } => {
+                self.stats.bytes += bytes.len() as u64;
+                self.stats.skipped += u64::from(header.skipped);
+                self.channels.take(piece, bytes, directory, offset, sink);
+            }
             Body::Closed => self.end(key, Some(header), offset, sink),
             Body::Joined { join, pair } => {
                 self.begin(key, piece, directory, offset, sink);
@@ -157,6 +165,12 @@ impl Conversations {
     ) {
         let libraries = |tgid| directory.libraries(tgid);
         self.hellos.settle(now_ns, None, libraries, offset, sink);
+        self.channels.settle(offset, sink);
+    }
+
+    /// Channels that turned out to carry something else than JSON-RPC, since this was last asked.
+    pub fn refused(&mut self) -> impl Iterator<Item = u64> {
+        self.channels.refused()
     }
 
     /// Ends all of them.
@@ -166,6 +180,7 @@ impl Conversations {
             self.end(key, None, offset, sink);
         }
         self.order.clear();
+        self.channels.end_all(offset, sink);
     }
 
     /// Notes bytes that were no piece.
@@ -238,6 +253,7 @@ impl Conversations {
             self.end(key, None, offset, sink);
         }
         self.tools.remove(&process);
+        self.channels.end_process(process, offset, sink);
     }
 }
 

@@ -45,6 +45,11 @@ pub enum Body<'a> {
         /// Its ends.
         pair: SocketPair,
     },
+    /// What a process wrote to a pipe or a Unix socket, and looks like JSON-RPC.
+    Piped {
+        /// The bytes; fewer than were written if `header.skipped` is not 0.
+        bytes: &'a [u8],
+    },
 }
 
 /// Why bytes are no piece.
@@ -83,6 +88,9 @@ pub fn decode(bytes: &[u8]) -> Result<Piece<'_>, Malformed> {
             pair: SocketPair::read_from_prefix(rest)
                 .map_err(|_| Malformed::Short)?
                 .0,
+        },
+        PieceKind::Piped => Body::Piped {
+            bytes: rest.get(..header.len as usize).ok_or(Malformed::Short)?,
         },
         PieceKind::Closed => Body::Closed,
         PieceKind::Mapped => Body::Mapped,

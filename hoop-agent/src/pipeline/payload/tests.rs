@@ -4,7 +4,9 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use hoop_common::payload::{PieceHeader, PieceKind, RECEIVED, SENT, SocketPair, TlsCall};
+use hoop_common::payload::{
+    PieceHeader, PieceKind, RECEIVED, SENT, STANDARD_OUTPUT, SocketPair, TlsCall,
+};
 use hoop_mask::{Config, Key, Masker};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -252,4 +254,147 @@ fn of_other_workloads_nothing_is_kept() {
     };
     bench.take(header, OK.as_bytes()).ended();
     assert_eq!(bench.records.len(), 0);
+}
+
+/// A server that reads channel 10 and writes channel 20.
+fn piped(bench: &mut Bench, tgid: u32, from_server: bool, offset: u64, message: &str) {
+    let header = PieceHeader {
+        tgid,
+        offset,
+        len: message.len() as u32,
+        object: if from_server { 20 } else { 10 },
+        other: if from_server { 10 } else { 0 },
+        join: if from_server { STANDARD_OUTPUT } else { 0 },
+        ..header(PieceKind::Piped)
+    };
+    bench.take(header, message.as_bytes());
+}
+
+const ASK: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"look_up","arguments":{"note":"NOTE"}}}"#;
+const ANSWER: &str =
+    r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"NOTE"}]}}"#;
+
+#[test]
+fn a_tool_over_pipes_is_one_record_of_its_client_whichever_way_is_seen_first() {
+    let address = ["alice", "example.org"].join("@");
+    let (ask, answer) = (
+        ASK.replace("NOTE", &address) + "\n",
+        ANSWER.replace("NOTE", &address) + "\n",
+    );
+    for answer_first in [false, true] {
+        for cut in [1, 30, ask.len() - 1] {
+            let mut bench = Bench::new(4096);
+            if answer_first {
+                piped(&mut bench, 101, true, 0, &answer);
+            }
+            piped(&mut bench, 100, false, 0, &ask[..cut]);
+            piped(&mut bench, 100, false, cut as u64, &ask[cut..]);
+            if !answer_first {
+                piped(&mut bench, 101, true, 0, &answer);
+            }
+            let lines = bench.lines();
+            assert_eq!(bench.records.len(), 1, "{lines}");
+            assert!(lines.contains(r#""protocol":"stdio""#), "{lines}");
+            assert!(lines.contains(r#""count":2"#), "{lines}");
+            assert!(!lines.contains(&address), "{lines}");
+            assert!(!lines.contains("incomplete"), "{lines}");
+            assert_eq!(bench.conversations.refused().count(), 0);
+        }
+    }
+}
+
+#[test]
+fn a_request_over_pipes_that_nobody_answers_is_told_when_an_end_is_gone() {
+    let mut bench = Bench::new(4096);
+    piped(&mut bench, 100, false, 0, &format!("{ASK}\n"));
+    assert_eq!(bench.records.len(), 0);
+    bench.ended();
+    assert!(bench.lines().contains("hoop.mcp.unanswered"));
+}
+
+#[test]
+fn bytes_that_are_missing_in_a_pipe_are_said_to_be() {
+    let mut bench = Bench::new(4096);
+    piped(&mut bench, 100, false, 0, &ASK[..20]);
+    piped(
+        &mut bench,
+        100,
+        false,
+        40,
+        &format!("{}\n{ASK}\n", &ASK[40..]),
+    );
+    piped(&mut bench, 101, true, 0, &format!("{ANSWER}\n"));
+    let lines = bench.lines();
+    assert_eq!(bench.records.len(), 1, "{lines}");
+    assert!(lines.contains(r#""incomplete":["incomplete"]"#), "{lines}");
+}
+
+#[test]
+fn half_of_a_secret_at_the_end_of_a_long_message_is_left_out() {
+    let secret = ["gh", "p_", "u1V5nT3aRkQ8sZ2bXw6YcE9dLm4HfJ7pGq0K"].concat();
+    for keep in 30..110 {
+        let mut bench = Bench::new(keep);
+        let ask = format!("{}\n", ASK.replace("NOTE", &secret));
+        piped(&mut bench, 100, false, 0, &ask);
+        piped(&mut bench, 101, true, 0, &format!("{ANSWER}\n"));
+        bench.ended();
+        let lines = bench.lines();
+        assert!(!lines.contains(&secret[4..10]), "{keep}: {lines}");
+    }
+}
+
+#[test]
+fn a_channel_of_other_json_is_refused() {
+    let mut bench = Bench::new(4096);
+    let line = "{\"id\":1,\"level\":\"info\"}\n";
+    for number in 0..16 {
+        piped(&mut bench, 100, false, number * line.len() as u64, line);
+    }
+    assert_eq!(bench.conversations.refused().collect::<Vec<_>>(), [10]);
+    assert_eq!(bench.records.len(), 0);
+}
+
+/// A WebSocket to a model, over which the server says so many texts, a message for each.
+fn realtime(deltas: &[&str], done: bool) -> Bench {
+    let mut bench = Bench::new(4096);
+    let open = "GET /v1/realtime?model=m-1 HTTP/1.1\r\nHost: a.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    bench.data(SENT, 0, open.as_bytes());
+    let mut answer =
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                       Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+            .to_vec();
+    let delta = |delta: &&str| {
+        format!(
+            r#"{{"type":"response.output_text.delta","item_id":"i","output_index":0,"content_index":0,"delta":"{delta}"}}"#
+        )
+    };
+    let last = r#"{"type":"response.done","response":{"id":"r","status":"completed","output":[]}}"#;
+    let messages = deltas.iter().map(delta);
+    for text in messages.chain(done.then(|| last.to_owned())) {
+        answer.extend([0x81, 126]);
+        answer.extend((text.len() as u16).to_be_bytes());
+        answer.extend(text.as_bytes());
+    }
+    bench.data(RECEIVED, 0, &answer);
+    bench.take(header(PieceKind::Closed), &[]);
+    bench
+}
+
+#[test]
+fn a_secret_over_two_messages_of_a_model_is_masked() {
+    let secret = ["gh", "p_", "u1V5nT3aRkQ8sZ2bXw6YcE9dLm4HfJ7pGq0K"].concat();
+    for cut in 1..secret.len() {
+        let bench = realtime(&["It is ", &secret[..cut], &secret[cut..], " now."], true);
+        let lines = bench.lines();
+        assert!(lines.contains("It is [GITHUB_TOKEN:"), "{lines}");
+        assert!(lines.contains("] now."), "{lines}");
+        assert_eq!(bench.records.len(), 2, "{lines}");
+        let lines = realtime(&["It is ", &secret[..cut]], false).lines();
+        assert!(
+            !lines.contains(&secret[..cut.clamp(5, 10)]),
+            "{cut}: {lines}"
+        );
+        assert!(lines.contains("gen_ai.output.messages"), "{lines}");
+    }
 }

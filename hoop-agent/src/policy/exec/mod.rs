@@ -18,8 +18,8 @@ pub use pattern::Pattern;
 pub(super) use automaton::Automaton;
 use automaton::{Subject, TooLarge};
 
-use super::diagnostic::Position;
 use super::model::Action;
+use crate::diagnostic::Position;
 
 /// The rule that denies a command which cannot be read in full.
 pub const UNREADABLE_RULE: &str = "builtin/unreadable";

@@ -4,7 +4,7 @@ use super::{ACTIONS, Names, Reader};
 use crate::policy::exec::{Exec, ExecRule, Pattern, UidRange};
 use crate::policy::fields::{self, Wrong};
 use crate::policy::model::Action;
-use crate::policy::yaml::Node;
+use crate::yaml::Node;
 
 impl Reader<'_> {
     pub(super) fn exec(&mut self, node: &Node<'_>, names: &mut Names) -> Option<Exec> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use memchr::memchr2;
 
-use super::Json;
+use super::{CUT, Json};
 
 /// Containers within containers that are kept, as in `serde_json`; deeper ones are passed over.
 const DEPTH: usize = 128;
@@ -96,7 +96,7 @@ impl Reader<'_> {
             b'{' => self.object(depth + 1),
             b'[' => self.array(depth + 1),
             b'"' => Json::String(self.string()),
-            b'-' | b'0'..=b'9' => self.number(),
+            b'-' | b'0'..=b'9' => self.number(depth),
             _ => self.word(),
         }
     }
@@ -210,6 +210,7 @@ impl Reader<'_> {
                 _ => text.len(),
             };
             text.truncate(partial);
+            text.extend_from_slice(CUT.encode_utf8(&mut [0; 4]).as_bytes());
         }
         String::from_utf8(text).unwrap_or_else(|error| {
             self.notes.replaced = true;
@@ -293,7 +294,7 @@ impl Reader<'_> {
         u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
     }
 
-    fn number(&mut self) -> Json {
+    fn number(&mut self, depth: usize) -> Json {
         let rest = &self.bytes[self.at..];
         let end = rest
             .iter()
@@ -303,7 +304,8 @@ impl Reader<'_> {
         self.at += end;
         // RFC 8259 section 6, by a parser that knows it; what is out of its range is still one.
         let valid = serde_json::from_str::<&serde_json::value::RawValue>(&digits).is_ok();
-        if valid {
+        // More digits may have followed, if it stands in something that did not end.
+        if valid && (depth == 0 || self.at < self.bytes.len()) {
             return Json::Number(digits);
         }
         if self.at >= self.bytes.len() {

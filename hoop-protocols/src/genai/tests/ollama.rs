@@ -151,7 +151,7 @@ fn a_cut_stream_says_so() {
     };
     body.truncate(body.find("cause").unwrap() + 2);
     let call = case.cut(7, false).unwrap();
-    assert_eq!(call.replies().collect::<Vec<_>>(), ["Beca"]);
+    assert_eq!(call.replies().collect::<Vec<_>>(), ["Beca\u{fdd0}"]);
     let expected = [&Issue::Incomplete, &Issue::ResponseMalformed];
     assert_eq!(call.issues.iter().collect::<Vec<_>>(), expected);
 }

@@ -12,10 +12,11 @@ fn calls(path: &str, messages: &[(char, Value)]) -> Vec<Call> {
     let mut calls = Vec::new();
     for (way, message) in messages {
         let text = message.to_string();
-        match way {
+        let known = match way {
             '>' => socket.sent(text.as_bytes()),
             _ => socket.received(text.as_bytes(), |call| calls.push(call)),
-        }
+        };
+        assert!(known, "{text}");
     }
     calls.extend(socket.end());
     calls
@@ -123,7 +124,7 @@ fn a_session_is_many_calls() {
     assert_eq!(parts[0]["transcript"], "Good day.");
     assert_eq!(first.response.usage.output, Some(5));
     assert_eq!(second.tool_results().next().unwrap().content, "seen");
-    assert_eq!(second.replies().collect::<Vec<_>>(), ["I s"]);
+    assert_eq!(second.replies().collect::<Vec<_>>(), ["I s\u{fdd0}"]);
     assert!(second.issues.contains(&Issue::Incomplete));
 }
 

@@ -1,0 +1,10 @@
+//! What the stream promises, over real sockets: receivers that fail, go away and come back.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod certificates;
+mod file;
+mod grpc;
+mod metrics;
+mod node;
+mod receiver;
+mod webhook;
