@@ -14,11 +14,28 @@ use crate::toolchain::{self, Compiler, Origin, Toolchain};
 use crate::{apt, paths, run};
 
 /// What tests and the demonstration run, and the Debian package that has it.
-const PROGRAMS: [(&str, &str); 4] = [
+const PROGRAMS: [(&str, &str); 6] = [
+    ("chromium", "chromium"),
     ("curl", "curl"),
     ("ip", "iproute2"),
+    ("nats-server", "nats-server"),
     ("openssl", "openssl"),
     ("python3", "python3"),
+];
+
+/// Go's verifier of transparency logs: where Debian puts it, and its package.
+const GO_MODULE: (&str, &str) = (
+    "/usr/share/gocode/src/golang.org/x/mod/sumdb/tlog",
+    "golang-golang-x-mod-dev",
+);
+
+/// What tests run in Python to check what Hoop writes for others, as PyPI has it.
+const PYTHON: [&str; 5] = [
+    "confluent-kafka==2.16.1",
+    "jsonschema==4.26.0",
+    "ocsf-json-schema==1.2.0",
+    "opentelemetry-proto==1.45.2",
+    "py-ocsf-models==0.10.0",
 ];
 
 /// Programs that speak TLS by other libraries, and the Debian package that has each. The test of one that
@@ -50,6 +67,11 @@ pub(crate) fn run() -> Result<Toolchain> {
     host_components()?;
     let toolchain = toolchain()?;
     programs(&PROGRAMS)?;
+    if !Path::new(GO_MODULE.0).is_dir() {
+        apt::install(&[GO_MODULE.1])?;
+        say("programs", format_args!("installed {}", GO_MODULE.1));
+    }
+    say("Python packages", python()?);
     for program in TLS_PROGRAMS {
         if let Err(err) = programs(&[program]) {
             say(
@@ -295,6 +317,35 @@ fn bun() -> Result<&'static str> {
             .args(["--strip-components=2", "package/bin/bun"]),
     )?;
     std::fs::remove_file(archive)?;
+    Ok("installed")
+}
+
+/// The Python that has what tests run.
+pub(crate) fn python_program() -> PathBuf {
+    paths::target().join("programs/python/bin/python")
+}
+
+/// Debian's Python with [`PYTHON`], put into the target directory where the tests look for it.
+fn python() -> Result<&'static str> {
+    let environment = paths::target().join("programs/python");
+    let has_all = environment.join("has-all");
+    if std::fs::read_to_string(&has_all).is_ok_and(|has| has == PYTHON.join(" ")) {
+        return Ok("found in the target directory");
+    }
+    if run::capture(Command::new("/usr/bin/python3").args(["-c", "import ensurepip"])).is_err() {
+        apt::install(&["python3-venv"])?;
+    }
+    run::capture(
+        Command::new("/usr/bin/python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(&environment),
+    )?;
+    run::capture(
+        Command::new(python_program())
+            .args(["-m", "pip", "install", "--quiet"])
+            .args(PYTHON),
+    )?;
+    std::fs::write(has_all, PYTHON.join(" "))?;
     Ok("installed")
 }
 

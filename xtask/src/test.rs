@@ -149,7 +149,9 @@ fn run_all(
 
 fn unit_test(binary: &Binary) -> Command {
     let mut command = Command::new(&binary.executable);
-    command.arg("--quiet");
+    command
+        .arg("--quiet")
+        .env("HOOP_PYTHON", setup::python_program());
     command
 }
 
