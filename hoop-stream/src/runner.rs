@@ -82,6 +82,15 @@ impl Failure {
         }
     }
 
+    /// What is refused stands behind so many records that are neither delivered nor refused.
+    pub(crate) fn with_in_front(self, records: usize) -> Self {
+        let remedy = match self.remedy {
+            Remedy::Split(refused) => Remedy::Split(records + refused),
+            retry @ Remedy::Retry(_) => retry,
+        };
+        Self { remedy, ..self }
+    }
+
     /// So many of the first are delivered.
     pub(crate) fn after(self, delivered: usize) -> Self {
         Self { delivered, ..self }

@@ -4,7 +4,11 @@
 mod certificates;
 mod file;
 mod grpc;
+mod kafka;
 mod metrics;
+mod nats;
 mod node;
+mod otlp;
 mod receiver;
+mod syslog;
 mod webhook;

@@ -16,6 +16,7 @@ use tokio_rustls::TlsAcceptor;
 
 /// A request that came in.
 pub(crate) struct Posted {
+    pub(crate) path: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
@@ -67,6 +68,7 @@ impl Receiver {
                             let (head, body) = request.into_parts();
                             let body = body.collect().await.unwrap().to_bytes();
                             let posted = Posted {
+                                path: head.uri.path().to_owned(),
                                 headers: head.headers,
                                 body,
                             };
