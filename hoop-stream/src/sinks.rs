@@ -98,8 +98,8 @@ pub struct Sinks {
     statuses: Statuses,
 }
 
-/// What the sinks are doing.
-#[derive(Clone, Debug)]
+/// What the sinks are doing; of none by default.
+#[derive(Clone, Debug, Default)]
 pub struct Statuses(Arc<[Arc<SinkStatus>]>);
 
 impl Statuses {

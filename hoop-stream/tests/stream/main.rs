@@ -1,6 +1,7 @@
 //! What the stream promises, over real sockets: receivers that fail, go away and come back.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod away;
 mod certificates;
 mod file;
 mod grpc;

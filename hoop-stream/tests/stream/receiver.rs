@@ -24,11 +24,14 @@ pub(crate) struct Posted {
 /// What it answers.
 pub(crate) type Answer = Response<Full<Bytes>>;
 
+/// The status of what is taken and not kept.
+pub(crate) const ACCEPTED: u16 = 202;
+
 /// A receiver. Dropping it closes its socket and its connections.
 pub(crate) struct Receiver {
     _task: JoinSet<()>,
     pub(crate) address: SocketAddr,
-    /// Bodies that were answered with success.
+    /// What was answered with success, unless that is [`ACCEPTED`].
     pub(crate) taken: Arc<Mutex<Vec<Posted>>>,
 }
 
@@ -73,7 +76,7 @@ impl Receiver {
                                 body,
                             };
                             let answer = (state.0.lock().unwrap())(&posted);
-                            if answer.status().is_success() {
+                            if answer.status().is_success() && answer.status() != ACCEPTED {
                                 state.1.lock().unwrap().push(posted);
                             }
                             Ok::<_, Infallible>(answer)
