@@ -78,7 +78,7 @@ fn every_kind_is_valid_and_what_is_not_is_refused() {
         broken(of_class(4001), &|event| event["connections"] = json!(1)),
         broken(of_class(1007), &|event| event["type_uid"] = json!(100_708)),
         broken(of_class(1007), &|event| {
-            event["actor"]["process"]["pid"] = json!("1")
+            event["actor"]["process"]["pid"] = json!("1");
         }),
         broken(of_class(1007), &|event| {
             event.as_object_mut().unwrap().remove("process");
@@ -88,10 +88,10 @@ fn every_kind_is_valid_and_what_is_not_is_refused() {
         }),
         broken(of_class(2004), &|event| event["evidences"] = json!([{}])),
         broken(of_class(6003), &|event| {
-            event["api"]["operation"] = Value::Null
+            event["api"]["operation"] = Value::Null;
         }),
         broken(of_class(6003), &|event| {
-            event["http_request"]["http_method"] = json!("GRAB")
+            event["http_request"]["http_method"] = json!("GRAB");
         }),
     ];
     events.extend(refused);

@@ -109,6 +109,19 @@ pub enum Format {
     Ocsf,
 }
 
+/// How a record is written where messages are bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Encoding {
+    /// The record's own JSON.
+    #[default]
+    Json,
+    /// JSON of the Open Cybersecurity Schema Framework.
+    Ocsf,
+    /// The encoded `hoop.v1.Record`, as the log has it.
+    Protobuf,
+}
+
 /// The fields that every sink has.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

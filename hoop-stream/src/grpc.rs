@@ -4,6 +4,7 @@ pub(crate) mod codec;
 mod config;
 mod connection;
 mod listen;
+mod refusals;
 mod service;
 mod stream;
 

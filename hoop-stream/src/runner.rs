@@ -82,6 +82,15 @@ impl Failure {
         }
     }
 
+    /// What is refused stands behind so many records that are neither delivered nor refused.
+    pub(crate) fn with_in_front(self, records: usize) -> Self {
+        let remedy = match self.remedy {
+            Remedy::Split(refused) => Remedy::Split(records + refused),
+            retry @ Remedy::Retry(_) => retry,
+        };
+        Self { remedy, ..self }
+    }
+
     /// So many of the first are delivered.
     pub(crate) fn after(self, delivered: usize) -> Self {
         Self { delivered, ..self }
@@ -349,16 +358,19 @@ async fn gather(
                     batch.take(entry, filter, status);
                 }
             }
-            Err(SourceError::Gone { first_kept }) => {
-                let missed = first_kept.saturating_sub(status.done().max(batch.through) + 1);
+            Err(
+                ref
+                error @ (SourceError::Gone { first_kept: next } | SourceError::Damaged { next }),
+            ) => {
+                let missed = next.saturating_sub(status.done().max(batch.through) + 1);
                 status.counters.add_missed(missed);
                 tracing::error!(
                     sink = status.name(),
                     missed,
-                    first_kept,
-                    "retention removed records that this sink had not read"
+                    %error,
+                    "this sink had not read them"
                 );
-                batch.through = first_kept.saturating_sub(1).max(batch.through);
+                batch.through = next.saturating_sub(1).max(batch.through);
             }
             Err(SourceError::Closed) => return false,
             Err(SourceError::Io(error)) => {

@@ -1,6 +1,10 @@
 //! The sinks: each a task of its own with a cursor of its own.
 
 pub mod file;
+pub mod kafka;
+pub mod nats;
+pub mod otlp;
+pub mod syslog;
 pub mod webhook;
 
 use std::collections::BTreeSet;
@@ -28,6 +32,14 @@ pub enum Target {
     File(file::Config),
     /// An HTTP endpoint.
     Webhook(Box<webhook::Config>),
+    /// A syslog receiver.
+    Syslog(syslog::Config),
+    /// An OpenTelemetry collector.
+    Otlp(Box<otlp::Config>),
+    /// A NATS `JetStream` stream.
+    Nats(nats::Config),
+    /// A Kafka topic.
+    Kafka(kafka::Config),
 }
 
 impl Target {
@@ -38,6 +50,10 @@ impl Target {
         let target = match kind {
             "file" => Self::File(from_fields(fields)?),
             "webhook" => Self::Webhook(Box::new(from_fields(fields)?)),
+            "syslog" => Self::Syslog(from_fields(fields)?),
+            "otlp" => Self::Otlp(Box::new(from_fields(fields)?)),
+            "nats" => Self::Nats(from_fields(fields)?),
+            "kafka" => Self::Kafka(from_fields(fields)?),
             other => {
                 return Err(E::custom(format_args!(
                     "kind: {other:?} is none of file, webhook, syslog, otlp, nats, kafka"
@@ -82,8 +98,8 @@ pub struct Sinks {
     statuses: Statuses,
 }
 
-/// What the sinks are doing.
-#[derive(Clone, Debug)]
+/// What the sinks are doing; of none by default.
+#[derive(Clone, Debug, Default)]
 pub struct Statuses(Arc<[Arc<SinkStatus>]>);
 
 impl Statuses {
@@ -192,6 +208,10 @@ impl<L: Log> Start<'_, L> {
         match &config.target {
             Target::File(target) => self.run(config, file::sink(target, node)),
             Target::Webhook(target) => self.run(config, webhook::sink(target, node)?),
+            Target::Syslog(target) => self.run(config, syslog::sink(target, node)?),
+            Target::Otlp(target) => self.run(config, otlp::sink(target, node)?),
+            Target::Nats(target) => self.run(config, nats::sink(target, node)?),
+            Target::Kafka(target) => self.run(config, kafka::sink(target, node)?),
         }
         Ok(())
     }

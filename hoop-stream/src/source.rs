@@ -55,6 +55,12 @@ pub enum SourceError {
         /// Number of the oldest record that is kept.
         first_kept: u64,
     },
+    /// What stands next is not what was written. The reader now stands before `next`.
+    #[error("records before {next} are damaged")]
+    Damaged {
+        /// Number of the next record that can be read.
+        next: u64,
+    },
     /// The log was closed and everything in it is read.
     #[error("the log is closed")]
     Closed,

@@ -92,7 +92,7 @@ impl SinkStatus {
         self.counters.refused.load(Ordering::Relaxed)
     }
 
-    /// Records that retention removed before this sink read them.
+    /// Records that retention removed, or damage took, before this sink read them.
     #[must_use]
     pub fn missed(&self) -> u64 {
         self.counters.missed.load(Ordering::Relaxed)

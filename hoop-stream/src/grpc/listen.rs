@@ -16,6 +16,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::config::{GrpcConfig, Limits, TcpConfig};
 use super::connection;
+use super::refusals::Refusals;
 use super::service::Audit;
 use crate::source::Log;
 use crate::tls::{self, TlsError};
@@ -65,6 +66,7 @@ impl GrpcServer {
             log: log.clone(),
             limits: config.limits,
             places: Arc::new(Semaphore::new(config.limits.connections)),
+            refusals: Arc::new(Refusals::new()),
             stop: stop.subscribe(),
         };
         if let Some(path) = &config.socket {
@@ -110,6 +112,7 @@ struct Door<L> {
     log: L,
     limits: Limits,
     places: Arc<Semaphore>,
+    refusals: Arc<Refusals>,
     stop: watch::Receiver<bool>,
 }
 
@@ -126,7 +129,7 @@ impl<L: Log> Door<L> {
                 continue;
             };
             if let Err(why) = may_read(&stream) {
-                tracing::warn!(why, "refused a client of the audit stream");
+                self.refusals.tell("unix", why);
                 continue;
             }
             self.serve(&mut clients, "unix".to_owned(), async move { Some(stream) });
@@ -147,18 +150,14 @@ impl<L: Log> Door<L> {
             };
             let acceptor = identity.current();
             let handshake = self.limits.handshake;
+            let refusals = Arc::clone(&self.refusals);
             self.serve(&mut clients, peer.to_string(), async move {
                 match timeout(handshake, shake(acceptor, stream)).await {
-                    Ok(Ok(stream)) => Some(stream),
-                    Ok(Err(error)) => {
-                        tracing::warn!(%peer, %error, "refused a client of the audit stream");
-                        None
-                    }
-                    Err(_) => {
-                        tracing::warn!(%peer, "refused a client of the audit stream: no handshake in time");
-                        None
-                    }
+                    Ok(Ok(stream)) => return Some(stream),
+                    Ok(Err(error)) => refusals.tell(peer, error),
+                    Err(_) => refusals.tell(peer, "no handshake in time"),
                 }
+                None
             });
         }
         while clients.join_next().await.is_some() {}
@@ -173,10 +172,7 @@ impl<L: Log> Door<L> {
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
     {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            tracing::warn!(
-                peer,
-                "refused a client of the audit stream: too many connections"
-            );
+            self.refusals.tell(peer, "too many connections");
             return;
         };
         let audit = Audit {

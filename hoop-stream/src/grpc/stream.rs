@@ -79,6 +79,12 @@ impl<L: Log> Reading<L> {
                     }
                     vec![Response::Gone(Gone { first_kept })]
                 }
+                Ok(Err(error @ SourceError::Damaged { next })) => {
+                    tracing::error!(%error, "the log is damaged");
+                    self.oldest = false;
+                    self.passed = next.saturating_sub(1).max(self.passed);
+                    vec![Response::Gone(Gone { first_kept: next })]
+                }
                 Ok(Err(SourceError::Closed)) => break,
                 Ok(Err(SourceError::Io(error))) => {
                     tracing::error!(%error, "the log cannot be read");

@@ -173,7 +173,7 @@ fn sinks(page: &mut Page<'_>, sinks: &Statuses) -> fmt::Result {
     page.counters(
         (
             "sink_missed_records",
-            "Records that retention removed before the sink read them",
+            "Records that were removed or damaged before the sink read them",
             None,
         ),
         sinks.iter().map(|sink| (label(sink), sink.missed())),

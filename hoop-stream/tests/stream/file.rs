@@ -13,7 +13,7 @@ async fn lines_go_to_a_file_that_is_rotated_and_cut_to_whole_lines() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("records.jsonl");
     // What a crash left.
-    fs::write(&path, "{\"number\":0}\n{\"numb").unwrap();
+    fs::write(&path, "{\"id\":\"node-1-7f3a/0\"}\n{\"id").unwrap();
     let log = MemoryLog::default();
     let config = json!({
         "name": "file",

@@ -1,7 +1,7 @@
 //! The gRPC stream: who gets what, and who is refused.
 
 use std::future::Future;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -566,6 +566,35 @@ async fn a_socket_that_is_in_use_or_no_socket_is_left_alone() {
     {
         assert!(Instant::now() < deadline, "the socket is not free");
         tokio::task::yield_now().await;
+    }
+}
+
+/// Permissions of the socket are one defence; this is the one behind it. Needs root to become another user.
+#[tokio::test]
+async fn another_user_is_refused_even_where_the_socket_is_open_to_all() {
+    let directory = tempfile::tempdir().unwrap();
+    if std::fs::metadata(directory.path()).unwrap().uid() != 0 {
+        return;
+    }
+    let log = MemoryLog::default();
+    fill(&log, 3);
+    let (_server, _client) = unix(&log, directory.path(), Limits::default()).await;
+    let socket = directory.path().join("audit.sock");
+    for path in [directory.path(), &socket] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    let read = "import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+sys.exit(len(s.recv(1)))";
+    for (user, got) in [(65534, 0), (0, 1)] {
+        let mut client = tokio::process::Command::new("python3");
+        client.args(["-c", read]).arg(&socket).uid(user);
+        let ended = tokio::time::timeout(DEADLINE, client.status())
+            .await
+            .unwrap();
+        // A server that serves speaks first, with its settings.
+        assert_eq!(ended.unwrap().code(), Some(got), "user {user}");
     }
 }
 

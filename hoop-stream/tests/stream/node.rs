@@ -92,15 +92,15 @@ pub(crate) async fn stored(sinks: &Sinks, number: u64) {
     .await;
 }
 
-/// The numbers in lines of records' JSON, which begins with the number: parsing all of it would take most of
+/// The numbers in lines of records' JSON, which begins with its name: parsing all of it would take most of
 /// the test's time.
 pub(crate) fn numbers(lines: &[u8]) -> Vec<u64> {
     let lines = str::from_utf8(lines).unwrap().lines();
     let number = |line: &str| {
         let (number, _) = line
-            .strip_prefix(r#"{"number":"#)
+            .strip_prefix(r#"{"id":"node-1-7f3a/"#)
             .unwrap()
-            .split_once(',')
+            .split_once('"')
             .unwrap();
         number.parse().unwrap()
     };

@@ -16,6 +16,7 @@ use tokio_rustls::TlsAcceptor;
 
 /// A request that came in.
 pub(crate) struct Posted {
+    pub(crate) path: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
@@ -23,11 +24,14 @@ pub(crate) struct Posted {
 /// What it answers.
 pub(crate) type Answer = Response<Full<Bytes>>;
 
+/// The status of what is taken and not kept.
+pub(crate) const ACCEPTED: u16 = 202;
+
 /// A receiver. Dropping it closes its socket and its connections.
 pub(crate) struct Receiver {
     _task: JoinSet<()>,
     pub(crate) address: SocketAddr,
-    /// Bodies that were answered with success.
+    /// What was answered with success, unless that is [`ACCEPTED`].
     pub(crate) taken: Arc<Mutex<Vec<Posted>>>,
 }
 
@@ -67,11 +71,12 @@ impl Receiver {
                             let (head, body) = request.into_parts();
                             let body = body.collect().await.unwrap().to_bytes();
                             let posted = Posted {
+                                path: head.uri.path().to_owned(),
                                 headers: head.headers,
                                 body,
                             };
                             let answer = (state.0.lock().unwrap())(&posted);
-                            if answer.status().is_success() {
+                            if answer.status().is_success() && answer.status() != ACCEPTED {
                                 state.1.lock().unwrap().push(posted);
                             }
                             Ok::<_, Infallible>(answer)

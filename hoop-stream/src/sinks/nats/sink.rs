@@ -1,0 +1,147 @@
+use std::collections::VecDeque;
+use std::future::IntoFuture as _;
+use std::sync::Arc;
+
+use async_nats::jetstream::context::{PublishAckFuture, PublishErrorKind};
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::{self, Context};
+use async_nats::{ConnectOptions, ServerAddr};
+use hoop_ocsf::Node;
+use tokio::time::timeout;
+
+use super::Config;
+use crate::config::TlsConfig;
+use crate::render;
+use crate::runner::{Failure, Sink};
+use crate::source::Entry;
+use crate::tls::{self, TlsError};
+
+/// So many messages may be without their acknowledgement.
+const IN_FLIGHT: usize = 256;
+
+/// The sink. Connects with the first record.
+pub(crate) fn sink(config: &Config, node: &Arc<Node>) -> Result<impl Sink + use<>, TlsError> {
+    if config.wants_tls() {
+        tls::client(&config.tls)?;
+    }
+    Ok(Nats {
+        config: config.clone(),
+        node: Arc::clone(node),
+        context: None,
+    })
+}
+
+struct Nats {
+    config: Config,
+    node: Arc<Node>,
+    context: Option<Context>,
+}
+
+impl Config {
+    fn wants_tls(&self) -> bool {
+        let tls = |server: &String| server.starts_with("tls://");
+        self.tls != TlsConfig::default() || self.servers.iter().any(tls)
+    }
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+impl Sink for Nats {
+    async fn deliver(&mut self, records: &[Entry]) -> Result<(), Failure> {
+        // Taken: what fails is not used again, and what it still has on its way goes with it.
+        let context = match self.context.take() {
+            Some(context) => context,
+            None => match timeout(self.config.timeout, self.connect()).await {
+                Ok(context) => context.map_err(Failure::retry)?,
+                Err(_) => return Err(Failure::retry("not connected in time")),
+            },
+        };
+        self.publish(&context, records).await?;
+        self.context = Some(context);
+        Ok(())
+    }
+}
+
+impl Nats {
+    async fn connect(&self) -> Result<Context, BoxError> {
+        let mut options = ConnectOptions::new()
+            .name("hoop")
+            .connection_timeout(self.config.timeout)
+            // The runner connects anew, with its own back-off.
+            .max_reconnects(1)
+            .event_callback(|event| async move {
+                tracing::debug!(%event, "NATS");
+            });
+        if let Some((user, password)) = &self.config.user {
+            let password = password.read().await?;
+            options = options.user_and_password(user.clone(), password.to_owned());
+        }
+        if let Some(token) = &self.config.token_file {
+            options = options.token(token.read().await?.to_owned());
+        }
+        if self.config.wants_tls() {
+            options = options
+                .require_tls(true)
+                .tls_client_config(tls::client(&self.config.tls)?);
+        }
+        let servers: Result<Vec<ServerAddr>, _> = self
+            .config
+            .servers
+            .iter()
+            .map(|server| server.parse())
+            .collect();
+        let client = options.connect(servers?).await?;
+        let context = jetstream::ContextBuilder::new()
+            .timeout(self.config.timeout)
+            .ack_timeout(self.config.timeout)
+            .max_ack_inflight(2 * IN_FLIGHT)
+            .build(client);
+        Ok(context)
+    }
+
+    /// Publishes the records, so many at once; each is delivered when its acknowledgement is there.
+    async fn publish(&self, context: &Context, records: &[Entry]) -> Result<(), Failure> {
+        let (decoded, rest) = render::decode(records);
+        let mut sent: VecDeque<PublishAckFuture> = VecDeque::with_capacity(IN_FLIGHT);
+        let mut acknowledged = 0;
+        for (at, (record, entry)) in decoded.iter().zip(records).enumerate() {
+            let payload = render::encode(record, entry, self.config.format, &self.node);
+            let message = PublishMessage::build()
+                .payload(payload)
+                .message_id(render::id(&self.node, record.number));
+            let subject = format!("{}.{}", self.config.subject, record.kind().word());
+            match context.send_publish(subject, message).await {
+                Ok(acknowledgement) => sent.push_back(acknowledgement),
+                Err(error) => {
+                    let too_large = error.kind() == PublishErrorKind::MaxPayloadExceeded;
+                    acknowledge(&mut sent, &mut acknowledged, 0).await?;
+                    return Err(if too_large {
+                        Failure::refused(1, error).after(at)
+                    } else {
+                        Failure::retry(error).after(at)
+                    });
+                }
+            }
+            acknowledge(&mut sent, &mut acknowledged, IN_FLIGHT).await?;
+        }
+        acknowledge(&mut sent, &mut acknowledged, 0).await?;
+        rest
+    }
+}
+
+/// Waits until no more than `most` are without their acknowledgement.
+async fn acknowledge(
+    sent: &mut VecDeque<PublishAckFuture>,
+    acknowledged: &mut usize,
+    most: usize,
+) -> Result<(), Failure> {
+    while sent.len() > most
+        && let Some(next) = sent.pop_front()
+    {
+        // A duplicate is acknowledged as well.
+        let next = next.into_future().await;
+        next.map_err(|error| Failure::retry(error).after(*acknowledged))?;
+        *acknowledged += 1;
+    }
+    Ok(())
+}
