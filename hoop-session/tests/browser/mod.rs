@@ -68,7 +68,7 @@ impl Browser {
         }
         let size =
             &json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
-        browser.call("Emulation.setDeviceMetricsOverride", &size);
+        browser.call("Emulation.setDeviceMetricsOverride", size);
         browser
     }
 
