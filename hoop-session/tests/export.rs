@@ -9,7 +9,7 @@ use hoop_session::testing::{Maker, demo};
 use hoop_session::{Session, export};
 use serde_json::Value;
 
-/// OpenTelemetry's definitions, as PyPI has them.
+/// OpenTelemetry's definitions, as the Python package index has them.
 const PROTO: &str = "opentelemetry-proto==1.45.2";
 
 fn session() -> Session {

@@ -113,7 +113,7 @@ impl Export<'_> {
             (process.start, end),
             attributes,
         );
-        self.put_parent(&mut span, parent.map(|parent| parent.span));
+        put_parent(&mut span, parent.map(|parent| parent.span));
         if let Some(events) = self.events.get(&index) {
             span.insert("events".to_owned(), json!(events));
         }
@@ -131,7 +131,7 @@ impl Export<'_> {
             (turn.start, turn.end),
             attributes,
         );
-        self.put_parent(&mut span, self.process_span(turn.process));
+        put_parent(&mut span, self.process_span(turn.process));
         if !turn.error.is_empty() {
             span.insert(
                 "status".to_owned(),
@@ -156,7 +156,7 @@ impl Export<'_> {
         let end = result.map_or(turn.end, |result| result.time).max(turn.end);
         let name = format!("execute_tool {}", call.tool);
         let mut span = self.span(&name, INTERNAL, call.span, (turn.end, end), attributes);
-        self.put_parent(&mut span, Some(turn.span));
+        put_parent(&mut span, Some(turn.span));
         if result.is_some_and(|result| result.is_error) {
             span.insert("status".to_owned(), json!({"code": ERROR}));
         }
@@ -187,7 +187,7 @@ impl Export<'_> {
         }
         let times = (request.time, request.end);
         let mut span = self.span(&request.summary, CLIENT, request.span, times, attributes);
-        self.put_parent(&mut span, self.process_span(request.process));
+        put_parent(&mut span, self.process_span(request.process));
         Value::Object(span)
     }
 
@@ -207,22 +207,22 @@ impl Export<'_> {
             ("kind", json!(kind)),
             ("startTimeUnixNano", nanoseconds(start)),
             ("endTimeUnixNano", nanoseconds(end.max(start))),
-            ("attributes", json!(attributes)),
+            ("attributes", Value::Array(attributes)),
         ] {
             span.insert(key.to_owned(), value);
         }
         span
     }
 
-    fn put_parent(&self, span: &mut Map<String, Value>, parent: Option<SpanId>) {
-        if let Some(parent) = parent {
-            span.insert("parentSpanId".to_owned(), json!(parent));
-        }
-    }
-
     fn process_span(&self, process: Option<usize>) -> Option<SpanId> {
         let process = process.and_then(|process| self.session.processes.get(process));
         process.map(|process| process.span)
+    }
+}
+
+fn put_parent(span: &mut Map<String, Value>, parent: Option<SpanId>) {
+    if let Some(parent) = parent {
+        span.insert("parentSpanId".to_owned(), json!(parent));
     }
 }
 

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::words::{MAX_WORDS, base, split, unquote};
+
 /// Texts of one call that are compared.
 const MAX_TEXTS: usize = 32;
 
@@ -10,10 +12,6 @@ const MAX_TEXT_BYTES: usize = 8 << 10;
 
 /// Levels of objects and arrays in arguments that are looked into.
 const MAX_DEPTH: usize = 8;
-
-/// Words of a command line that are compared, and bytes of them.
-const MAX_WORDS: usize = 256;
-const MAX_WORD_BYTES: usize = 8 << 10;
 
 /// A text of this length is not in another by chance.
 const LONG: usize = 8;
@@ -306,117 +304,12 @@ fn placeholder(text: &str) -> Option<usize> {
     (class >= 2 && rest[digest..].starts_with(']')).then_some(class + digest + 2)
 }
 
-/// The argument vector of a command that has nothing for a shell to do but split it.
-fn split(command: &str) -> Vec<String> {
-    if command.contains([
-        '|', '&', ';', '<', '>', '(', ')', '$', '`', '\n', '*', '?', '#', '~',
-    ]) {
-        return Vec::new();
-    }
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut quote = None;
-    for character in command.chars() {
-        match (quote, character) {
-            (None, '\'' | '"') => {
-                quote = Some(character);
-                word.get_or_insert_default();
-            }
-            (Some(open), _) if open == character => quote = None,
-            // What a backslash does depends on the quotes.
-            (_, '\\') => return Vec::new(),
-            (None, ' ' | '\t') => words.extend(word.take()),
-            _ => word.get_or_insert_default().push(character),
-        }
-        if words.len() > MAX_WORDS {
-            return Vec::new();
-        }
-    }
-    words.extend(word);
-    if quote.is_some() { Vec::new() } else { words }
-}
-
-/// The argument vector of a record's command line, which is quoted where a shell needs it: bare with `\\` and
-/// `\xNN`, `'...'`, or `$'...'`. Says whether all of it was read.
-fn unquote(line: &str) -> (Vec<String>, bool) {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut bytes = 0;
-    let mut rest = line.chars();
-    while let Some(character) = rest.next() {
-        if bytes > MAX_WORD_BYTES || words.len() >= MAX_WORDS {
-            words.extend(word);
-            return (words, false);
-        }
-        let before = bytes;
-        match character {
-            ' ' => words.extend(word.take()),
-            '\'' => {
-                let word = word.get_or_insert_default();
-                let text = rest.as_str();
-                let end = text.find('\'').unwrap_or(text.len());
-                let kept = &text[..text.floor_char_boundary(end.min(MAX_WORD_BYTES))];
-                word.push_str(kept);
-                bytes += kept.len();
-                rest = text.get(end + 1..).unwrap_or_default().chars();
-                if kept.len() < end {
-                    words.push(std::mem::take(word));
-                    return (words, false);
-                }
-            }
-            '$' if rest.as_str().starts_with('\'') => {
-                rest.next();
-                let word = word.get_or_insert_default();
-                while let Some(character) = rest.next() {
-                    match character {
-                        '\'' => break,
-                        '\\' => word.push(escaped(&mut rest)),
-                        other => word.push(other),
-                    }
-                    bytes += 1;
-                    if bytes > MAX_WORD_BYTES {
-                        break;
-                    }
-                }
-            }
-            '\\' => word.get_or_insert_default().push(escaped(&mut rest)),
-            other => word.get_or_insert_default().push(other),
-        }
-        bytes = bytes.max(before + 1);
-    }
-    words.extend(word);
-    (words, true)
-}
-
-/// The character that is behind a backslash.
-fn escaped(rest: &mut std::str::Chars<'_>) -> char {
-    match rest.next() {
-        Some('n') => '\n',
-        Some('t') => '\t',
-        Some('r') => '\r',
-        Some('x') => {
-            let digits = rest.as_str().get(..2).unwrap_or_default();
-            let byte = u8::from_str_radix(digits, 16);
-            byte.map_or('\u{fffd}', |byte| {
-                *rest = rest.as_str()[2..].chars();
-                char::from(byte)
-            })
-        }
-        Some(other) => other,
-        None => '\\',
-    }
-}
-
-/// The last component of a path.
-fn base(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
+    use super::super::words::MAX_WORD_BYTES;
     use super::*;
 
     fn fit(arguments: &Value, line: &str) -> Option<Fit> {
@@ -496,21 +389,6 @@ mod tests {
         assert_eq!(command.fits(&asked), Some(Fit::Whole(0.8)));
         let other = Asked::new("t", &json!({"command": script.replace("one", "two")}));
         assert_ne!(command.fits(&other), Some(Fit::Whole(0.8)));
-    }
-
-    #[test]
-    fn command_lines_are_read_as_they_were_written() {
-        for (line, words) in [
-            (
-                r"a '' 'b c' 'it'\''s' $'x\ny\'\x1b\\'",
-                vec!["a", "", "b c", "it's", "x\ny'\x1b\\"],
-            ),
-            (r"/a\\b \xff", vec!["/a\\b", "\u{ff}"]),
-            ("", vec![]),
-            (r"\x", vec!["\u{fffd}"]),
-        ] {
-            assert_eq!(unquote(line).0, words, "{line}");
-        }
     }
 
     proptest! {

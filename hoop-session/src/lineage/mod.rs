@@ -14,6 +14,7 @@ mod command;
 mod run;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};

@@ -1,4 +1,5 @@
-//! A headless Chromium, driven by the Chrome DevTools Protocol over a pipe.
+//! A headless browser, driven by the protocol of its developer tools (<https://chromedevtools.github.io/devtools-protocol/>) over
+//! a pipe.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -58,15 +59,15 @@ impl Browser {
             events: Vec::new(),
             _directory: directory,
         };
-        let target = browser.call("Target.createTarget", json!({"url": "about:blank"}));
+        let target = browser.call("Target.createTarget", &json!({"url": "about:blank"}));
         let attach = json!({"targetId": target["targetId"], "flatten": true});
-        let attached = browser.call("Target.attachToTarget", attach);
+        let attached = browser.call("Target.attachToTarget", &attach);
         browser.session = attached["sessionId"].as_str().unwrap().to_owned();
         for domain in ["Page", "Runtime", "Log", "Network"] {
-            browser.call(&format!("{domain}.enable"), json!({}));
+            browser.call(&format!("{domain}.enable"), &json!({}));
         }
         let size =
-            json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+            &json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
         browser.call("Emulation.setDeviceMetricsOverride", size);
         browser
     }
@@ -75,7 +76,7 @@ impl Browser {
     pub fn open(&mut self, path: &Path) {
         self.call(
             "Page.navigate",
-            json!({"url": format!("file://{}", path.display())}),
+            &json!({"url": format!("file://{}", path.display())}),
         );
         while !self
             .events
@@ -91,7 +92,7 @@ impl Browser {
     pub fn evaluate(&mut self, expression: &str) -> Value {
         let result = self.call(
             "Runtime.evaluate",
-            json!({"expression": expression, "returnByValue": true}),
+            &json!({"expression": expression, "returnByValue": true}),
         );
         assert!(
             result.get("exceptionDetails").is_none(),
@@ -128,14 +129,14 @@ impl Browser {
             if !text.is_empty() {
                 down["text"] = json!(text);
             }
-            self.call("Input.dispatchKeyEvent", down);
+            self.call("Input.dispatchKeyEvent", &down);
             let up = json!({"type": "keyUp", "key": key, "windowsVirtualKeyCode": code});
-            self.call("Input.dispatchKeyEvent", up);
+            self.call("Input.dispatchKeyEvent", &up);
         }
     }
 
     /// Calls a method of the protocol.
-    pub fn call(&mut self, method: &str, params: Value) -> Value {
+    pub fn call(&mut self, method: &str, params: &Value) -> Value {
         self.number += 1;
         let mut command = json!({"id": self.number, "method": method, "params": params});
         if !self.session.is_empty() {
