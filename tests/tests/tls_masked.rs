@@ -208,8 +208,7 @@ fn in_websocket_messages_and_unknown_protocols() {
     let mut texts = secrets.of_every_form("a WebSocket message of the server");
     texts.push("the end.".into());
     for text in texts {
-        let frame = [&[0x81, 126], &(text.len() as u16).to_be_bytes()[..]].concat();
-        answer.push([&frame, text.as_bytes()].concat());
+        answer.push(text_frame(&text));
     }
     for secret in secrets.of_every_form("a protocol that nobody knows") {
         let line = format!("HELLO I am\r\nNOTE {secret}\r\nBYE\r\n");
@@ -219,6 +218,48 @@ fn in_websocket_messages_and_unknown_protocols() {
         });
     }
     leave_nothing(&secrets, &talks, &[("ws".to_owned(), answer)]);
+}
+
+#[test]
+fn in_websocket_messages_of_a_model() {
+    let mut secrets = Maker::new(6);
+    let mut talks = Vec::new();
+    let mut answers = Vec::new();
+    for (size, done) in [(3, true), (9, true), (12, true), (9, false)] {
+        let open = format!(
+            "GET /of{size}{done}/v1/realtime HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+             Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             Sec-WebSocket-Version: 13\r\n\r\n"
+        );
+        talks.push(Talk {
+            send: vec![open.into_bytes()],
+            until: "the end.".into(),
+        });
+        let text = secrets.of_every_form(&format!("a model's messages of {size}"));
+        let mut text = text.join(" and ");
+        if !done {
+            // The connection ends within the last of them.
+            text.truncate(text.len() - 6);
+        }
+        let delta = |delta: Vec<u8>| {
+            let delta = String::from_utf8(delta).expect("ASCII");
+            json!({ "type": "response.output_text.delta", "item_id": "i", "output_index": 0,
+                "content_index": 0, "delta": delta })
+        };
+        let ended = json!({ "type": "response.done", "response": { "id": "r", "status": "completed", "output": [] } });
+        let messages = pieces(text.as_bytes(), size).into_iter().map(delta);
+        let mut answer = vec![
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+              Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+                .to_vec(),
+        ];
+        for message in messages.chain(done.then_some(ended)) {
+            answer.push(text_frame(&message.to_string()));
+        }
+        answer.push(text_frame("the end."));
+        answers.push((format!("of{size}{done}_v1_realtime"), answer));
+    }
+    leave_nothing(&secrets, &talks, &answers);
 }
 
 #[test]
@@ -274,4 +315,10 @@ fn leave_nothing(secrets: &Maker, talks: &[Talk], answers: &[(String, Vec<Vec<u8
     let mut daemon = Daemon::start_with(&lab, "trace");
     succeed(&lab, Some(&workload), &mut talker(&lab, "plan.json", talks));
     holds_nothing(&lab, &mut daemon, secrets);
+}
+
+/// A WebSocket message in one frame, as a server sends it (RFC 6455, 5.2).
+fn text_frame(text: &str) -> Vec<u8> {
+    let head = [&[0x81, 126], &(text.len() as u16).to_be_bytes()[..]].concat();
+    [&head, text.as_bytes()].concat()
 }

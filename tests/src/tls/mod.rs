@@ -110,6 +110,12 @@ impl HttpsServer {
         PORT
     }
 
+    /// The file with its certificate and key, in PEM.
+    #[must_use]
+    pub fn certificate(&self) -> PathBuf {
+        self.directory.join("certificate.pem")
+    }
+
     /// Answers requests of `/name` with these bytes from now on, each by a call of its own.
     ///
     /// # Panics
