@@ -297,7 +297,7 @@ fn is_read(command: impl FnOnce(&Lab, &Path) -> Command) {
 #[track_caller]
 fn assert_none(secrets: &Maker, daemon: &Daemon<'_>) {
     let state: PathBuf = daemon.state();
-    let found = secrets.found_in([state.as_path()].into_iter());
+    let found = secrets.found_in([state.as_path()]);
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 

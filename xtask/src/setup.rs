@@ -28,10 +28,10 @@ const TLS_PROGRAMS: [(&str, &str); 3] = [("wget", "wget"), ("go", "golang-go"), 
 /// Bun, which has `BoringSSL` inside it, as npm has it.
 const BUN: &str = "@oven/bun-linux-x64@1.4.5";
 
-/// The official package of the Model Context Protocol, as PyPI has it.
+/// The official package of the Model Context Protocol, as `PyPI` has it.
 const MCP: &str = "mcp==2.3.0";
 
-/// A package of PyPI that brings OpenSSL 1.1.1 along. The version of Python is one that it has a wheel for: only its
+/// A package of `PyPI` that brings OpenSSL 1.1.1 along. The version of Python is one that it has a wheel for: only its
 /// libraries are used.
 const OPENSSL_1_1: [&str; 5] = [
     "psycopg2-binary==2.9.5",
