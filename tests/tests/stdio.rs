@@ -6,9 +6,10 @@ use std::process::Command;
 
 use hoop_tests::daemon::{Daemon, Record};
 use hoop_tests::lab::{Lab, Workload};
+use hoop_tests::tls::saying::{holds_nothing, json_with};
 use hoop_tests::tls::secrets::Maker;
 use hoop_tests::tls::{self, CAPTURE, PYTHON, all_records, succeed};
-use hoop_tests::wait;
+use hoop_tests::{long, wait};
 use serde_json::{Value, json};
 
 /// A server that answers each request by what it was asked, by a call of its own for each line.
@@ -26,9 +27,9 @@ for line in sys.stdin:
         text = "found " + message["params"]["arguments"]["note"]
         result = { "content": [{ "type": "text", "text": text }] }
     line = json.dumps({ "jsonrpc": "2.0", "id": message["id"], "result": result }, separators=(",", ":")) + "\n"
-    written = 0
+    written, size = 0, int(sys.argv[1]) if sys.argv[1].isdigit() else len(line)
     while written < len(line):
-        written += os.write(1, line[written:].encode())
+        written += os.write(1, line[written:written + size].encode())
 "#;
 
 /// A client that says what its plan has, and prints the server's process id.
@@ -37,16 +38,18 @@ import json, os, socket, subprocess, sys
 _, server, how, plan = sys.argv
 if how == "sockets":
     (ours, theirs), (back, answers) = socket.socketpair(), socket.socketpair()
-    process = subprocess.Popen([sys.executable, "-c", server], stdin=theirs, stdout=answers)
+    process = subprocess.Popen([sys.executable, "-c", server, how], stdin=theirs, stdout=answers)
     theirs.close(), answers.close()
     write, read = ours.send, back.makefile()
 else:
-    process = subprocess.Popen([sys.executable, "-c", server], stdin=-1, stdout=-1)
+    process = subprocess.Popen([sys.executable, "-c", server, how], stdin=-1, stdout=-1)
     write, read = lambda text: os.write(process.stdin.fileno(), text), process.stdout
+    if how.isdigit():
+        write = lambda text: os.write(process.stdin.fileno(), text[:int(how)])
     if how == "slices":
         write = lambda text: os.writev(process.stdin.fileno(), [text[:5], text[5:40], text[40:]])
 print(process.pid, flush=True)
-read.readline() if how != "silent" else None
+read.readline()
 def ask(message):
     text = (json.dumps(message, separators=(",", ":")) + "\n").encode()
     while text:
@@ -60,7 +63,7 @@ for message in json.load(open(plan)):
 const NODE: &str = r#"
 const { spawn } = require("child_process");
 const [python, server, plan] = process.argv.slice(-3);
-const child = spawn(python, ["-c", server], { stdio: ["pipe", "pipe", "inherit"] });
+const child = spawn(python, ["-c", server, "whole"], { stdio: ["pipe", "pipe", "inherit"] });
 const messages = JSON.parse(require("fs").readFileSync(plan));
 const lines = require("readline").createInterface({ input: child.stdout });
 const next = () => {
@@ -157,6 +160,30 @@ fn by_the_official_package() {
     assert!(said.iter().all(|record| record.pid() == pid), "{whole}");
     assert!(whole.contains("[EMAIL:"), "{whole}");
     assert_none(&secrets, &daemon);
+}
+
+#[test]
+fn however_messages_are_cut_nothing_of_a_secret_is_left() {
+    let lab = Lab::new();
+    let workload = lab.workload("agent");
+    let mut secrets = Maker::new(22);
+    let mut daemon = lab.daemon(&lab.policy("agent", CAPTURE));
+    let rounds = long::either(1, 18);
+    for round in 0..rounds {
+        for size in ["pipes", "1", "2", "7", "13", "500"] {
+            let place = format!("round {round}, cut every {size}");
+            let mut note = secrets.of_every_form(&place).join(" and ");
+            note = note + &secrets.pem(&place) + &json_with(&mut secrets, &place);
+            let plan = plan(&lab, "plan", &note);
+            let pid = succeed(&lab, Some(&workload), &mut client(size, &plan));
+            daemon.wait_for("the call", |record| {
+                record.pid() == pid
+                    && method(record) == "tools/call"
+                    && *record.at("api.incomplete") == Value::Null
+            });
+        }
+    }
+    holds_nothing(&lab, &mut daemon, &secrets);
 }
 
 #[test]
@@ -270,7 +297,7 @@ fn is_read(command: impl FnOnce(&Lab, &Path) -> Command) {
 #[track_caller]
 fn assert_none(secrets: &Maker, daemon: &Daemon<'_>) {
     let state: PathBuf = daemon.state();
-    let found = secrets.found_in([state.as_path()].into_iter());
+    let found = secrets.found_in([state.as_path()]);
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 

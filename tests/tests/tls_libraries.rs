@@ -9,7 +9,7 @@ use std::process::Command;
 use hoop_tests::daemon::{Record, run, text};
 use hoop_tests::lab::Lab;
 use hoop_tests::tls::{
-    self, CAPTURE, HttpsServer, PYTHON, Said, all_records, assert_said, succeed,
+    self, CAPTURE, HttpsServer, PYTHON, Program, Said, all_records, assert_said, succeed,
 };
 use hoop_tests::wait;
 
@@ -39,6 +39,47 @@ async def main():
     writer.close()
     await writer.wait_closed()
 asyncio.run(main())
+"#;
+
+const PYTHON_OPENSSL_1_1: &str = r#"
+import ctypes, glob, socket, sys
+_, directory, host, path, body = sys.argv
+load = lambda name: ctypes.CDLL(glob.glob(f"{directory}/*/{name}-*.so.1.1")[0], ctypes.RTLD_GLOBAL)
+crypto, ssl = load("libcrypto"), load("libssl")
+for function in ["TLS_client_method", "SSL_CTX_new", "SSL_new"]:
+    getattr(ssl, function).restype = ctypes.c_void_p
+pointer = ctypes.c_void_p
+tls = pointer(ssl.SSL_new(pointer(ssl.SSL_CTX_new(pointer(ssl.TLS_client_method())))))
+name, port = host.split(":")
+connection = socket.create_connection((name, int(port)))
+assert ssl.SSL_set_fd(tls, connection.fileno()) == 1
+assert ssl.SSL_connect(tls) == 1
+head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+request = f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+assert ssl.SSL_write(tls, request, len(request)) == len(request)
+seen, room = b"", ctypes.create_string_buffer(4096)
+while b"the answer" not in seen:
+    count = ssl.SSL_read(tls, room, len(room))
+    assert count > 0, seen
+    seen += room.raw[:count]
+ssl.SSL_free(tls)
+"#;
+
+/// An HTTP/2 server that answers with gzip, and says its port.
+const HTTP2_SERVER: &str = r#"
+const [certificate] = process.argv.slice(-1);
+const pem = require("fs").readFileSync(certificate), zlib = require("zlib");
+const server = require("http2").createSecureServer({ key: pem, cert: pem });
+server.on("stream", (stream, headers) => {
+  const parts = [];
+  stream.on("data", (data) => parts.push(data));
+  stream.on("end", () => {
+    const answer = JSON.stringify({ answer: `the answer to ${headers[":path"]}` });
+    stream.respond({ ":status": 200, "content-type": "application/json", "content-encoding": "gzip" });
+    stream.end(zlib.gzipSync(answer));
+  });
+});
+server.listen(8443 + 1, "127.0.0.1", () => console.log("ready"));
 "#;
 
 const NODE: &str = r#"
@@ -110,6 +151,54 @@ fn python_by_sockets() {
 #[test]
 fn python_by_memory() {
     is_read("/of/asyncio", |_, url| python(PYTHON_ASYNC, url));
+}
+
+#[test]
+fn python_by_openssl_1_1() {
+    let Some(libraries) = tls::program("openssl-1.1") else {
+        return;
+    };
+    is_read_once_known("/of/openssl/1.1", "/libssl-", |_, url| {
+        let rest = url.strip_prefix("https://").expect("a URL");
+        let (host, path) = rest.split_once('/').expect("a path");
+        let mut command = Command::new(PYTHON);
+        command.args(["-c", PYTHON_OPENSSL_1_1]).arg(libraries);
+        command.args([host, &format!("/{path}"), SENT]);
+        command
+    });
+}
+
+#[test]
+fn http2_with_gzip() {
+    let Some(node) = tls::find("node") else {
+        return;
+    };
+    let lab = Lab::new();
+    let workload = lab.workload("agent");
+    let server = HttpsServer::start(&lab);
+    let script = tls::file(&lab, "server.js", HTTP2_SERVER);
+    let mut http2 = Command::new(node);
+    http2.arg(script).arg(server.certificate());
+    let http2 = Program::start(&lab, None, &mut http2);
+    let mut daemon = lab.daemon(&lab.policy("agent", CAPTURE));
+    let url = format!("https://127.0.0.1:{}/of/http2", server.port() + 1);
+    let mut curl = curl(&url);
+    curl.args(["--http2", "--compressed", "--retry-connrefused"])
+        .args(["--retry", "20", "--fail"]);
+    let pid = succeed(&lab, Some(&workload), &mut curl);
+    drop(http2);
+    let records = all_records(&mut daemon);
+    let [record] = tls::said_by(&records, pid)[..] else {
+        panic!("{records:#?}");
+    };
+    let text = |path: &str| record.text(path);
+    assert_eq!(text("api.protocol"), "h2", "{record:#?}");
+    assert_eq!(text("api.http_request.url.path"), "/of/http2");
+    assert_eq!(text("api.http_request.body.text"), SENT);
+    assert_eq!(record.number("api.http_response.code"), 200);
+    let received = r#"{"answer":"the answer to /of/http2"}"#;
+    assert_eq!(text("api.http_response.body.text"), received);
+    assert!(record.at("api.incomplete").is_null(), "{record:#?}");
 }
 
 #[test]

@@ -1,14 +1,15 @@
 //! Nothing that the daemon writes has a secret in it: not a record, not a line of its diagnostics at the
 //! most talkative level, not an answer of its socket, whichever way the secret went.
 
-use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 
-use hoop_tests::daemon::{self, Daemon, run};
+use hoop_tests::daemon::{self, Daemon};
 use hoop_tests::lab::Lab;
+use hoop_tests::tls::saying::{
+    asking, events, form_with, get, holds_nothing, json_with, message, pieces, post, text_with,
+};
 use hoop_tests::tls::secrets::Maker;
-use hoop_tests::tls::{self, CAPTURE, HttpsServer, Talk, all_records, succeed, talker};
+use hoop_tests::tls::{CAPTURE, HttpsServer, Talk, succeed, talker};
 use serde_json::json;
 
 #[test]
@@ -207,8 +208,7 @@ fn in_websocket_messages_and_unknown_protocols() {
     let mut texts = secrets.of_every_form("a WebSocket message of the server");
     texts.push("the end.".into());
     for text in texts {
-        let frame = [&[0x81, 126], &(text.len() as u16).to_be_bytes()[..]].concat();
-        answer.push([&frame, text.as_bytes()].concat());
+        answer.push(text_frame(&text));
     }
     for secret in secrets.of_every_form("a protocol that nobody knows") {
         let line = format!("HELLO I am\r\nNOTE {secret}\r\nBYE\r\n");
@@ -218,6 +218,48 @@ fn in_websocket_messages_and_unknown_protocols() {
         });
     }
     leave_nothing(&secrets, &talks, &[("ws".to_owned(), answer)]);
+}
+
+#[test]
+fn in_websocket_messages_of_a_model() {
+    let mut secrets = Maker::new(6);
+    let mut talks = Vec::new();
+    let mut answers = Vec::new();
+    for (size, done) in [(3, true), (9, true), (12, true), (9, false)] {
+        let open = format!(
+            "GET /of{size}{done}/v1/realtime HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+             Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             Sec-WebSocket-Version: 13\r\n\r\n"
+        );
+        talks.push(Talk {
+            send: vec![open.into_bytes()],
+            until: "the end.".into(),
+        });
+        let text = secrets.of_every_form(&format!("a model's messages of {size}"));
+        let mut text = text.join(" and ");
+        if !done {
+            // The connection ends within the last of them.
+            text.truncate(text.len() - 6);
+        }
+        let delta = |delta: Vec<u8>| {
+            let delta = String::from_utf8(delta).expect("ASCII");
+            json!({ "type": "response.output_text.delta", "item_id": "i", "output_index": 0,
+                "content_index": 0, "delta": delta })
+        };
+        let ended = json!({ "type": "response.done", "response": { "id": "r", "status": "completed", "output": [] } });
+        let messages = pieces(text.as_bytes(), size).into_iter().map(delta);
+        let mut answer = vec![
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+              Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+                .to_vec(),
+        ];
+        for message in messages.chain(done.then_some(ended)) {
+            answer.push(text_frame(&message.to_string()));
+        }
+        answer.push(text_frame("the end."));
+        answers.push((format!("of{size}{done}_v1_realtime"), answer));
+    }
+    leave_nothing(&secrets, &talks, &answers);
 }
 
 #[test]
@@ -275,130 +317,8 @@ fn leave_nothing(secrets: &Maker, talks: &[Talk], answers: &[(String, Vec<Vec<u8
     holds_nothing(&lab, &mut daemon, secrets);
 }
 
-#[track_caller]
-fn holds_nothing(lab: &Lab, daemon: &mut Daemon<'_>, secrets: &Maker) {
-    let answers = tls::file(lab, "answers", "");
-    let mut told = Vec::new();
-    for command in [
-        &["status", "--output", "json"][..],
-        &["workload", "list", "--output", "json"],
-        &["policy", "show"],
-        &["events"],
-        &["doctor"],
-    ] {
-        let output = run(daemon.cli().args(command));
-        told.extend(output.stdout);
-        told.extend(output.stderr);
-    }
-    fs::write(&answers, told).expect("write answers");
-    let records = all_records(daemon);
-    let read = records
-        .iter()
-        .filter(|record| ["api", "plaintext"].iter().any(|kind| record.is(kind)));
-    assert!(read.count() > 0, "nothing was read, so nothing is shown");
-
-    let mut written = vec![daemon.state(), answers];
-    for entry in fs::read_dir(lab.directory()).expect("the lab") {
-        let path: PathBuf = entry.expect("readable").path();
-        let name = path.file_name().expect("a name").to_string_lossy();
-        if name.starts_with("stdout.") || name.starts_with("stderr.") {
-            written.push(path);
-        }
-    }
-    let found = secrets.found_in(written.iter().map(PathBuf::as_path));
-    let number = secrets.count();
-    assert!(
-        found.is_empty(),
-        "{} of {number} secrets:\n{}",
-        found.len(),
-        found.join("\n")
-    );
-}
-
-fn get(path: &str, headers: &str) -> Talk {
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
-    Talk {
-        send: vec![request.into_bytes()],
-        until: "the answer".into(),
-    }
-}
-
-fn asking(name: &str, until: &str) -> Talk {
-    let request = format!("GET /{name} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    Talk {
-        send: vec![request.into_bytes()],
-        until: until.into(),
-    }
-}
-
-fn post(path: &str, kind: &str, body: &[u8], cut: usize, chunked: bool) -> Talk {
-    let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\n");
-    Talk {
-        send: message(&head, kind, body, cut, chunked),
-        until: "the answer".into(),
-    }
-}
-
-/// A message whose body is cut into pieces of so many bytes, each with a call of its own.
-fn message(start: &str, kind: &str, body: &[u8], cut: usize, chunked: bool) -> Vec<Vec<u8>> {
-    let framing = if chunked {
-        "Transfer-Encoding: chunked".to_owned()
-    } else {
-        format!("Content-Length: {}", body.len())
-    };
-    let head = format!("{start}Content-Type: {kind}\r\n{framing}\r\n\r\n");
-    let mut all = vec![head.into_bytes()];
-    for piece in pieces(body, cut) {
-        all.push(if chunked { chunk(&piece) } else { piece });
-    }
-    if chunked {
-        all.push(b"0\r\n\r\n".to_vec());
-    }
-    all
-}
-
-fn events(events: impl Iterator<Item = String>) -> Vec<Vec<u8>> {
-    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
-                Transfer-Encoding: chunked\r\n\r\n";
-    let mut all = vec![head.as_bytes().to_vec()];
-    all.extend(events.map(|event| chunk(event.as_bytes())));
-    all.push(b"0\r\n\r\n".to_vec());
-    all
-}
-
-fn chunk(bytes: &[u8]) -> Vec<u8> {
-    [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
-}
-
-fn pieces(bytes: &[u8], size: usize) -> Vec<Vec<u8>> {
-    bytes.chunks(size).map(<[u8]>::to_vec).collect()
-}
-
-fn json_with(secrets: &mut Maker, place: &str) -> String {
-    let notes = secrets.of_every_form(place);
-    let (password, key) = (secrets.random(place), secrets.random(place));
-    let pem = secrets.pem(place);
-    let value = json!({ "notes": notes, "password": password, "nested": { "api_key": key },
-        "files": [{ "name": "id", "content": pem }], "last": "the end." });
-    value.to_string()
-}
-
-fn text_with(secrets: &mut Maker, place: &str) -> String {
-    let notes = secrets.of_every_form(place).join("\n- ");
-    let pem = secrets.pem(place);
-    let password = secrets.random(place);
-    format!("What I was told:\n- {notes}\npassword: {password}\n{pem}\nthe end.")
-}
-
-fn form_with(secrets: &mut Maker, place: &str) -> String {
-    let mut form = String::from("page=2");
-    for (number, secret) in secrets.of_every_form(place).iter().enumerate() {
-        let secret = secret
-            .replace('/', "%2F")
-            .replace(':', "%3A")
-            .replace('@', "%40");
-        form += &format!("&note{number}={secret}");
-    }
-    let password = secrets.random(place);
-    form + &format!("&password={password}&last=the+end.")
+/// A WebSocket message in one frame, as a server sends it (RFC 6455, 5.2).
+fn text_frame(text: &str) -> Vec<u8> {
+    let head = [&[0x81, 126], &(text.len() as u16).to_be_bytes()[..]].concat();
+    [&head, text.as_bytes()].concat()
 }

@@ -45,8 +45,18 @@ const TLS_PROGRAMS: [(&str, &str); 3] = [("wget", "wget"), ("go", "golang-go"), 
 /// Bun, which has `BoringSSL` inside it, as npm has it.
 const BUN: &str = "@oven/bun-linux-x64@1.4.5";
 
-/// The official package of the Model Context Protocol, as PyPI has it.
+/// The official package of the Model Context Protocol, as `PyPI` has it.
 const MCP: &str = "mcp==2.3.0";
+
+/// A package of `PyPI` that brings OpenSSL 1.1.1 along. The version of Python is one that it has a wheel for: only its
+/// libraries are used.
+const OPENSSL_1_1: [&str; 5] = [
+    "psycopg2-binary==2.9.5",
+    "--no-deps",
+    "--only-binary=:all:",
+    "--python-version=3.11",
+    "--platform=manylinux2014_x86_64",
+];
 
 /// What only guests need, and the Debian package that has it.
 const QEMU: (&str, &str) = ("qemu-system-x86_64", "qemu-system-x86");
@@ -83,7 +93,11 @@ pub(crate) fn run() -> Result<Toolchain> {
             );
         }
     }
-    for (name, installed) in [("bun", bun()), ("mcp", mcp())] {
+    for (name, installed) in [
+        ("bun", bun()),
+        ("mcp", from_pypi("mcp", &[MCP])),
+        ("openssl-1.1", from_pypi("openssl-1.1", &OPENSSL_1_1)),
+    ] {
         match installed {
             Ok(done) => say(name, done),
             Err(err) => say(
@@ -320,6 +334,7 @@ fn bun() -> Result<&'static str> {
     Ok("installed")
 }
 
+<<<<<<< HEAD
 /// The Python that has what tests run.
 pub(crate) fn python_program() -> PathBuf {
     paths::target().join("programs/python/bin/python")
@@ -353,18 +368,25 @@ fn python() -> Result<&'static str> {
 fn mcp() -> Result<&'static str> {
     let package = paths::target().join("programs/mcp");
     if package.join("mcp").is_dir() {
+=======
+/// A package for Debian's Python, likewise.
+fn from_pypi(name: &str, what: &[&str]) -> Result<&'static str> {
+    let programs = paths::target().join("programs");
+    let package = programs.join(name);
+    if package.is_dir() {
+>>>>>>> i-four
         return Ok("found in the target directory");
     }
     let python = "/usr/bin/python3";
     if run::capture(Command::new(python).args(["-m", "pip", "--version"])).is_err() {
         apt::install(&["python3-pip"])?;
     }
-    let begun = package.with_extension("begun");
+    let begun = programs.join(format!("{name}.begun"));
     run::capture(
         Command::new(python)
             .args(["-m", "pip", "install", "--quiet", "--target"])
             .arg(&begun)
-            .arg(MCP),
+            .args(what),
     )?;
     std::fs::rename(begun, package)?;
     Ok("installed")

@@ -1,5 +1,5 @@
 //! A program that speaks TLS by rustls, for the tests of capture: `rustls-client HOST:PORT PATH BODY` posts
-//! and waits for the answer. It believes every certificate: the tests' servers make their own.
+//! and waits for the answer; `rustls-client HOST:PORT --plan FILE` says what a plan has, see `hoop_tests::tls::plan`. It believes every certificate: the tests' servers make their own.
 
 use std::{
     io::{IoSlice, Read as _, Write as _},
@@ -24,8 +24,13 @@ fn main() -> Result<()> {
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Believer))
         .with_no_client_auth();
+    let config = Arc::new(config);
+    if path == "--plan" {
+        let talks: Vec<Talk> = serde_json::from_str(&std::fs::read_to_string(body)?)?;
+        return talks.iter().try_for_each(|talk| say(&host, &config, talk));
+    }
     let name = ServerName::try_from("localhost")?;
-    let mut connection = ClientConnection::new(Arc::new(config), name)?;
+    let mut connection = ClientConnection::new(config, name)?;
     let mut socket = TcpStream::connect(&host)?;
     let mut tls = Stream::new(&mut connection, &mut socket);
     let head = format!(
@@ -44,6 +49,32 @@ fn main() -> Result<()> {
     let _ = tls.read_to_end(&mut answer);
     let answer = String::from_utf8_lossy(&answer);
     ensure!(answer.contains("the answer"), "no answer: {answer}");
+    Ok(())
+}
+
+/// What to say on a connection of its own.
+#[derive(Debug, serde::Deserialize)]
+struct Talk {
+    send: Vec<String>,
+    until: String,
+}
+
+fn say(host: &str, config: &Arc<ClientConfig>, talk: &Talk) -> Result<()> {
+    let bytes = |text: &str| text.chars().map(|byte| byte as u8).collect::<Vec<u8>>();
+    let name = ServerName::try_from("localhost")?;
+    let mut connection = ClientConnection::new(Arc::clone(config), name)?;
+    let mut socket = TcpStream::connect(host)?;
+    let mut tls = Stream::new(&mut connection, &mut socket);
+    for piece in &talk.send {
+        tls.write_all(&bytes(piece))?;
+    }
+    let (mut seen, mut room) = (Vec::new(), [0; 16_384]);
+    let until = bytes(&talk.until);
+    while !seen.windows(until.len()).any(|window| window == until) {
+        let received = tls.read(&mut room)?;
+        ensure!(received > 0, "the connection ended early");
+        seen.extend_from_slice(&room[..received]);
+    }
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! TLS as it is spoken by real programs, and a real server for them.
 
+pub mod saying;
 pub mod secrets;
 
 use std::fs::{self, OpenOptions};
@@ -107,6 +108,12 @@ impl HttpsServer {
     #[must_use]
     pub const fn port(&self) -> u16 {
         PORT
+    }
+
+    /// The file with its certificate and key, in PEM.
+    #[must_use]
+    pub fn certificate(&self) -> PathBuf {
+        self.directory.join("certificate.pem")
     }
 
     /// Answers requests of `/name` with these bytes from now on, each by a call of its own.
@@ -359,16 +366,7 @@ pub struct Talk {
 /// When its plan cannot be written.
 #[must_use]
 pub fn talker(lab: &Lab, name: &str, talks: &[Talk]) -> Command {
-    let latin1 =
-        |bytes: &Vec<u8>| Value::from(bytes.iter().copied().map(char::from).collect::<String>());
-    let plan: Vec<Value> = talks
-        .iter()
-        .map(|talk| {
-            let send: Vec<Value> = talk.send.iter().map(latin1).collect();
-            serde_json::json!({ "send": send, "until": talk.until })
-        })
-        .collect();
-    let plan = file(lab, name, &Value::from(plan).to_string());
+    let plan = plan(lab, name, talks);
     let mut command = Command::new(PYTHON);
     command
         .args([
@@ -379,4 +377,23 @@ pub fn talker(lab: &Lab, name: &str, talks: &[Talk]) -> Command {
         ])
         .arg(plan);
     command
+}
+
+/// A file that has it for any such client: `[{"send": [text], "until": text}]`, a character for each byte.
+///
+/// # Panics
+///
+/// When it cannot be written.
+#[must_use]
+pub fn plan(lab: &Lab, name: &str, talks: &[Talk]) -> PathBuf {
+    let latin1 =
+        |bytes: &Vec<u8>| Value::from(bytes.iter().copied().map(char::from).collect::<String>());
+    let plan: Vec<Value> = talks
+        .iter()
+        .map(|talk| {
+            let send: Vec<Value> = talk.send.iter().map(latin1).collect();
+            serde_json::json!({ "send": send, "until": talk.until })
+        })
+        .collect();
+    file(lab, name, &Value::from(plan).to_string())
 }

@@ -38,7 +38,7 @@ struct Saying {
     settings: Arc<Settings>,
     tls: TlsConnection,
     exchanges: BTreeMap<u64, Exchange>,
-    /// WebSockets to models, by the stream that opened each, and which way the client's messages go.
+    /// Each `WebSocket` to a model, by the stream that opened it, and which way the client's messages go.
     sockets: BTreeMap<u64, (genai::WebSocket, Direction)>,
     /// For what is in no protocol that is known.
     plain: Option<Plain>,
