@@ -2,15 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use hoop_session::testing::{Maker, demo};
 use hoop_session::{Session, export};
 use serde_json::Value;
-
-/// OpenTelemetry's definitions, as the Python package index has them.
-const PROTO: &str = "opentelemetry-proto==1.45.2";
 
 fn session() -> Session {
     Session::build(&Maker::uid(4242), demo())
@@ -74,32 +71,7 @@ fn otlp_is_what_opentelemetry_defines() {
     );
 }
 
-/// A Python with OpenTelemetry's definitions, made once.
-fn python() -> PathBuf {
-    let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("otlp-venv");
-    let python = venv.join("bin/python");
-    let has_proto = || {
-        let import = Command::new(&python)
-            .args(["-c", "import opentelemetry.proto"])
-            .output();
-        import.is_ok_and(|import| import.status.success())
-    };
-    if !has_proto() {
-        let made = Command::new("python3")
-            .args(["-m", "venv"])
-            .arg(&venv)
-            .status()
-            .unwrap();
-        assert!(made.success(), "needs Debian's package python3-venv");
-        let pip = [
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            PROTO,
-        ];
-        assert!(Command::new(&python).args(pip).status().unwrap().success());
-    }
-    python
+/// A Python with OpenTelemetry's definitions.
+fn python() -> String {
+    std::env::var("HOOP_PYTHON").unwrap_or_else(|_| "python3".into())
 }

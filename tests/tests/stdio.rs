@@ -8,11 +8,13 @@ use hoop_tests::daemon::{Daemon, Record};
 use hoop_tests::lab::{Lab, Workload};
 use hoop_tests::tls::saying::{holds_nothing, json_with};
 use hoop_tests::tls::secrets::Maker;
-use hoop_tests::tls::{self, CAPTURE, PYTHON, all_records, succeed};
+use hoop_tests::tls::{self, PYTHON, all_records, succeed};
 use hoop_tests::{long, wait};
 use serde_json::{Value, json};
 
 /// A server that answers each request by what it was asked, by a call of its own for each line.
+const STDIO: &str =
+    "mode: enforce\negress: { default: allow }\ncapture: { tls: true, stdio: true }";
 const SERVER: &str = r#"
 import json, os, sys
 os.write(1, b"the server greets before it speaks JSON\n")
@@ -142,7 +144,7 @@ fn by_the_official_package() {
     let workload = lab.workload("agent");
     let mut secrets = Maker::new(21);
     let note = secrets.of_every_form("an argument").join(" and ");
-    let mut daemon = lab.daemon(&lab.policy("agent", CAPTURE));
+    let mut daemon = lab.daemon(&lab.policy("agent", STDIO));
     let mut command = Command::new(PYTHON);
     command
         .args(["-c", PACKAGE_CLIENT, PACKAGE_SERVER])
@@ -167,7 +169,7 @@ fn however_messages_are_cut_nothing_of_a_secret_is_left() {
     let lab = Lab::new();
     let workload = lab.workload("agent");
     let mut secrets = Maker::new(22);
-    let mut daemon = lab.daemon(&lab.policy("agent", CAPTURE));
+    let mut daemon = lab.daemon(&lab.policy("agent", STDIO));
     let rounds = long::either(1, 18);
     for round in 0..rounds {
         for size in ["pipes", "1", "2", "7", "13", "500"] {
@@ -190,7 +192,7 @@ fn however_messages_are_cut_nothing_of_a_secret_is_left() {
 fn what_nobody_in_a_workload_says_is_not_copied() {
     let lab = Lab::new();
     let workload = lab.workload("agent");
-    let mut daemon = lab.daemon(&lab.policy("agent", CAPTURE));
+    let mut daemon = lab.daemon(&lab.policy("agent", STDIO));
     let plan = plan(&lab, "plan", "four blue lamps");
     for how in ["pipes", "slices", "sockets"] {
         succeed(&lab, None, &mut client(how, &plan));
@@ -203,7 +205,7 @@ fn what_nobody_in_a_workload_says_is_not_copied() {
 fn other_text_in_pipes_is_not_copied() {
     let lab = Lab::new();
     let workload = lab.workload("agent");
-    let mut daemon = lab.daemon(&lab.policy("agent", CAPTURE));
+    let mut daemon = lab.daemon(&lab.policy("agent", STDIO));
     let noise = "seq 1 100000 | cat | sort -n | gzip -c | gunzip | tail -n 1 | grep -q 100000";
     succeed(&lab, Some(&workload), &mut shell(noise));
     assert_eq!(read_before(&lab, &workload, &mut daemon), 0);
@@ -215,7 +217,7 @@ fn of_json_that_is_none_of_json_rpcs_only_a_few_lines_are_copied() {
     const LINES: u64 = 2000;
     let lab = Lab::new();
     let workload = lab.workload("agent");
-    let mut daemon = lab.daemon(&lab.policy("agent", CAPTURE));
+    let mut daemon = lab.daemon(&lab.policy("agent", STDIO));
     let line = r#"{"id": 7, "level": "info", "said": "nothing"}"#;
     let log = format!(
         "i=0; while [ $i -lt {LINES} ]; do echo '{line}'; i=$((i+1)); test $((i%20)) -gt 0 || sleep 0.01; done | cat | wc -l"
@@ -231,7 +233,7 @@ fn of_json_that_is_none_of_json_rpcs_only_a_few_lines_are_copied() {
 fn a_message_that_is_long_is_whole_and_a_longer_one_says_so() {
     let lab = Lab::new();
     let workload = lab.workload("agent");
-    let mut daemon = lab.daemon(&lab.policy("agent", CAPTURE));
+    let mut daemon = lab.daemon(&lab.policy("agent", STDIO));
     let note = |len: usize| "lamp ".repeat(len / 5);
     let long = plan(&lab, "long", &note(200_000));
     let longer = plan(&lab, "longer", &note(600_000));
@@ -264,7 +266,7 @@ fn is_read(command: impl FnOnce(&Lab, &Path) -> Command) {
     let mut secrets = Maker::new(20);
     let note = secrets.of_every_form("an argument").join(" and ");
     let plan = plan(&lab, "plan", &note);
-    let mut daemon = lab.daemon(&lab.policy("agent", CAPTURE));
+    let mut daemon = lab.daemon(&lab.policy("agent", STDIO));
     let pid = succeed(&lab, Some(&workload), &mut command(&lab, &plan));
     let records = all_records(&mut daemon);
     let said = said(&records);

@@ -29,7 +29,7 @@ const GO_MODULE: (&str, &str) = (
     "golang-golang-x-mod-dev",
 );
 
-/// What tests run in Python to check what Hoop writes for others, as PyPI has it.
+/// What tests run in Python to check what Hoop writes for others, as `PyPI` has it.
 const PYTHON: [&str; 5] = [
     "confluent-kafka==2.16.1",
     "jsonschema==4.26.0",
@@ -334,7 +334,6 @@ fn bun() -> Result<&'static str> {
     Ok("installed")
 }
 
-<<<<<<< HEAD
 /// The Python that has what tests run.
 pub(crate) fn python_program() -> PathBuf {
     paths::target().join("programs/python/bin/python")
@@ -364,17 +363,11 @@ fn python() -> Result<&'static str> {
     Ok("installed")
 }
 
-/// The package of the Model Context Protocol for Debian's Python, likewise.
-fn mcp() -> Result<&'static str> {
-    let package = paths::target().join("programs/mcp");
-    if package.join("mcp").is_dir() {
-=======
 /// A package for Debian's Python, likewise.
 fn from_pypi(name: &str, what: &[&str]) -> Result<&'static str> {
     let programs = paths::target().join("programs");
     let package = programs.join(name);
     if package.is_dir() {
->>>>>>> i-four
         return Ok("found in the target directory");
     }
     let python = "/usr/bin/python3";

@@ -227,6 +227,7 @@ pub fn show(policy: &Policy) -> Value {
         "sockets": sockets.map(socket_name).collect::<Vec<_>>(),
         "capture": policy.capture.map(|capture| json!({
             "tls": true,
+            "stdio": capture.stdio,
             "max_bytes_per_call": capture.max_bytes_per_call,
             "max_body_bytes": capture.max_body_bytes,
         })),

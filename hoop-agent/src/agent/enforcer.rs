@@ -24,7 +24,7 @@ use super::{
     sweep::{Rules, Target},
 };
 use crate::{
-    kernel::load::Kernel,
+    kernel::{hooks::Duty, load::Kernel},
     pipeline::{attribute::lifecycle, masking, payload::Settings, process::Seed},
     policy::{
         compile::{Compiled, compile},
@@ -109,6 +109,18 @@ impl Enforcer {
             mask_key,
             masks: Arc::default(),
         }
+    }
+
+    /// What programs are to do for the sake of plaintext.
+    fn capturing(&self) -> Vec<Duty> {
+        let mut duties = Vec::new();
+        for settings in self.masks.values().filter_map(|it| it.capture.as_ref()) {
+            duties.push(Duty::Captures);
+            if settings.stdio {
+                duties.push(Duty::CapturesStdio);
+            }
+        }
+        duties
     }
 
     /// Whether a policy in force takes plaintext.
@@ -207,7 +219,7 @@ impl Enforcer {
         });
         let assignments: Vec<_> = assignments.collect();
         install(&mut self.kernel, &compiled, assignments)?;
-        if let Err(error) = self.kernel.set_capturing(self.captures()) {
+        if let Err(error) = self.kernel.set_capturing(&self.capturing()) {
             tracing::warn!(%error, "plaintext may be missed");
             let detail = format!("plaintext may be missed: {error}");
             recorder.record(lifecycle(Kind::Agent, "degraded", String::new(), detail));
@@ -597,6 +609,7 @@ impl Enforcer {
             let capture = policy.capture.map(|capture| {
                 Arc::new(Settings {
                     masker: plaintext,
+                    stdio: capture.stdio,
                     max_body: capture.max_body_bytes as usize,
                 })
             });

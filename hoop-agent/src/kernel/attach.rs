@@ -55,7 +55,7 @@ pub(super) fn load_programs(
         let result = load_program(ebpf, hook, btf)
             .and_then(|()| match hook.duty {
                 // Later: see `Kernel::set_capturing`.
-                Duty::Captures => Ok(None),
+                Duty::Captures | Duty::CapturesStdio => Ok(None),
                 Duty::Judges | Duty::Observes => attach_to_node(ebpf, hook),
             })
             .map_err(|error| reason(&error))
@@ -130,23 +130,19 @@ impl Kernel {
         Ok(())
     }
 
-    /// Attaches the programs that report for the sake of plaintext, or takes them off. Not pinned: nobody
-    /// would read what they report.
+    /// Attaches the programs that have one of these duties, and takes off the others of those that capture. Not
+    /// pinned: nobody would read what they report.
     ///
     /// # Errors
     ///
     /// What the kernel refused to attach. The others are attached.
-    pub fn set_capturing(&mut self, capturing: bool) -> Result<(), LoadError> {
-        if !capturing {
-            self.capturing.clear();
-            return Ok(());
-        }
-        if !self.capturing.is_empty() {
-            return Ok(());
-        }
+    pub fn set_capturing(&mut self, duties: &[Duty]) -> Result<(), LoadError> {
+        self.capturing.retain(|(duty, _)| duties.contains(duty));
+        let already: Vec<Duty> = self.capturing.iter().map(|(duty, _)| *duty).collect();
         let mut result = Ok(());
         for hook in HOOKS {
-            if hook.duty != Duty::Captures
+            if !duties.contains(&hook.duty)
+                || already.contains(&hook.duty)
                 || hook.place == Place::Libraries
                 || !self.hooks().is_loaded(hook.program)
             {
@@ -160,7 +156,7 @@ impl Kernel {
                     .map(Capturing::Link),
             };
             match attached {
-                Ok(attached) => self.capturing.push(attached),
+                Ok(attached) => self.capturing.push((hook.duty, attached)),
                 Err(source) => {
                     result = Err(LoadError::Attach {
                         name: hook.program.to_owned(),

@@ -45,6 +45,8 @@ pub enum Duty {
     /// The same, for the sake of plaintext: it is attached only while a policy captures, and for as long
     /// as a daemon reads what it reports.
     Captures,
+    /// The same, only while a policy captures what is written to pipes: it runs at every system call.
+    CapturesStdio,
 }
 
 /// Whether Hoop works without a program.
@@ -329,7 +331,7 @@ pub static HOOKS: &[Hook] = &[
     Hook {
         program: "hoop_stdio",
         place: Place::TrustedTracepoint("sys_exit"),
-        duty: Duty::Captures,
+        duty: Duty::CapturesStdio,
         need: Need::Optional,
         costs: "what is said to tools over pipes is not read",
     },
@@ -348,6 +350,7 @@ impl Hook {
         let place = self.place.describe();
         match self.duty {
             Duty::Captures => format!("{place}, while a policy captures"),
+            Duty::CapturesStdio => format!("{place}, while a policy captures stdio"),
             Duty::Judges | Duty::Observes => place,
         }
     }

@@ -26,7 +26,7 @@ use zerocopy::IntoBytes;
 use super::{
     attach::{Capturing, FreshLink, broken_at, load_programs},
     btf::BtfError,
-    hooks::{HOOKS, Hooks},
+    hooks::{Duty, HOOKS, Hooks},
     kfunc,
     mapped::MatcherMap,
     pins::{PinError, Pins},
@@ -127,7 +127,7 @@ pub struct Kernel {
     /// Links of the node's programs until [`Kernel::take_over_node`] pins them.
     pub(super) fresh: Vec<FreshLink>,
     /// See [`Kernel::set_capturing`].
-    pub(super) capturing: Vec<Capturing>,
+    pub(super) capturing: Vec<(Duty, Capturing)>,
     /// Numbers of the tracepoints at system calls where programs that capture are attached.
     pub(super) syscalls: std::collections::HashMap<&'static str, u64>,
     hooks: Hooks,

@@ -111,6 +111,9 @@ impl Policy {
 /// What is taken of the plaintext of TLS connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capture {
+    /// Whether JSON-RPC that is written to pipes and Unix sockets is taken too. While a policy asks for it, a
+    /// program runs at every system call of the node.
+    pub stdio: bool,
     /// Most bytes that are taken of one call of a TLS library, 1 to
     /// [`MAX_CALL_BYTES`](hoop_common::limits::MAX_CALL_BYTES). What is longer is flagged.
     pub max_bytes_per_call: u32,

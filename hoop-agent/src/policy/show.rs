@@ -58,8 +58,10 @@ impl fmt::Display for Show<'_> {
         match &policy.capture {
             Some(capture) => writeln!(
                 f,
-                "  capture   TLS, {} bytes of a call, {} of a body",
-                capture.max_bytes_per_call, capture.max_body_bytes
+                "  capture   TLS{}, {} bytes of a call, {} of a body",
+                if capture.stdio { " and stdio" } else { "" },
+                capture.max_bytes_per_call,
+                capture.max_body_bytes
             )?,
             None => writeln!(f, "  capture   nothing")?,
         }

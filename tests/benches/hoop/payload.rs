@@ -41,6 +41,7 @@ pub fn measure(run: &Run, report: &mut Report) -> Result<()> {
             on_behalf_of: String::new(),
         }),
         settings: Arc::new(Settings {
+            stdio: false,
             masker: Arc::new(masker),
             max_body: MAX_BODY,
         }),

@@ -163,6 +163,7 @@ impl Directory for Names {
         static SETTINGS: LazyLock<Arc<Settings>> = LazyLock::new(|| {
             let masker = Masker::new(&Config::default(), Key::new("fuzz", &[0; 32]));
             Arc::new(Settings {
+                stdio: true,
                 masker: Arc::new(masker.expect("it names no class")),
                 max_body: 1000,
             })

@@ -40,6 +40,8 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// What a policy says of captured plaintext.
 #[derive(Clone)]
 pub struct Settings {
+    /// Whether what is written to pipes is recorded.
+    pub stdio: bool,
     /// Masks it.
     pub masker: Arc<Masker>,
     /// Most bytes that a record holds of one body.
@@ -122,6 +124,11 @@ impl Conversations {
                 }
             }
             Body::Piped { bytes } => {
+                // The program takes it of every workload that captures, once a policy asks for it.
+                let captured = directory.captured(header.workload);
+                if !captured.is_some_and(|(_, settings)| settings.stdio) {
+                    return;
+                }
                 self.stats.bytes += bytes.len() as u64;
                 self.stats.skipped += u64::from(header.skipped);
                 self.channels.take(piece, bytes, directory, offset, sink);

@@ -43,6 +43,7 @@ impl Bench {
         let masker = Masker::new(&Config::default(), Key::new("test", &[1; 32])).unwrap();
         Self {
             known: Known(Arc::new(Settings {
+                stdio: true,
                 masker: Arc::new(masker),
                 max_body,
             })),

@@ -22,10 +22,14 @@ impl Reader<'_> {
         let fields = self.fields(
             node,
             "`capture`",
-            &["tls", "maxBytesPerCall", "maxBodyBytes"],
+            &["tls", "stdio", "maxBytesPerCall", "maxBodyBytes"],
         )?;
         let tls = self.required(&fields, "tls", "tls: true")?;
         let tls = self.word(tls, "value", &[("true", true), ("false", false)])?;
+        let stdio = match fields.get("stdio") {
+            Some(node) => self.word(node, "value", &[("true", true), ("false", false)])?,
+            None => false,
+        };
         let per_call = self.bytes(
             fields.get("maxBytesPerCall"),
             Capture::DEFAULT_BYTES_PER_CALL,
@@ -37,6 +41,7 @@ impl Reader<'_> {
             Capture::LARGEST_BODY_BYTES,
         );
         tls.then_some(Capture {
+            stdio,
             max_bytes_per_call: per_call?,
             max_body_bytes: body?,
             position: node.position,

@@ -37,6 +37,9 @@ fn nothing_is_captured_unless_it_is_said() {
     assert_eq!(capture.max_bytes_per_call, Capture::DEFAULT_BYTES_PER_CALL);
     assert_eq!(capture.max_body_bytes, Capture::DEFAULT_BODY_BYTES);
     assert_eq!((capture.position.line, capture.position.column), (7, 12));
+    assert!(!capture.stdio);
+    let capture = parse(&with("  capture: { tls: true, stdio: true }")).capture;
+    assert!(capture.unwrap().stdio);
     let capture = "  capture: { tls: true, maxBytesPerCall: 4194304, maxBodyBytes: 1 }";
     let capture = parse(&with(capture)).capture.unwrap();
     assert_eq!(
