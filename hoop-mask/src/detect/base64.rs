@@ -183,3 +183,30 @@ fn is_utf8(decoded: &[u8]) -> bool {
         .count();
     str::from_utf8(&decoded[cut..]).map_or_else(|error| error.error_len().is_none(), |_| true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_may_be_cut_within_a_character() {
+        let text = "é: Größe, 漢字, 🙂".as_bytes();
+        for from in 0..2 {
+            for to in text.len() - 3..=text.len() {
+                assert!(is_utf8(&text[from..to]), "from {from} to {to}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_bytes_are_no_text() {
+        for bytes in [
+            &b"a\xe9b"[..],
+            b"\xff\xfe",
+            b"abc\xc3(",
+            b"\x80\x80\x80\x80a",
+        ] {
+            assert!(!is_utf8(bytes), "{bytes:?}");
+        }
+    }
+}
