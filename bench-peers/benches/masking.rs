@@ -4,6 +4,8 @@
 //! printed with the least and the most. The others look for the classes of `quality/peer.rs`: fewer than
 //! ours.
 
+#[path = "../../hoop-mask/benches/clock/mod.rs"]
+mod clock;
 #[path = "quality/peer.rs"]
 mod peer;
 #[path = "quality/score.rs"]
@@ -14,7 +16,6 @@ mod texts;
 
 use std::hint::black_box;
 
-use anyhow::Context as _;
 use hoop_mask::{Config, Key, Masker};
 use regex::bytes::RegexSet;
 
@@ -53,14 +54,7 @@ fn main() -> anyhow::Result<()> {
 
 /// MB per second of this thread's time.
 fn rate(run: impl FnOnce()) -> anyhow::Result<f64> {
-    let start = cpu_seconds()?;
+    let start = clock::cpu_seconds()?;
     run();
-    Ok(SIZE as f64 / (cpu_seconds()? - start) / 1e6)
-}
-
-/// What this thread has run: `proc_pid_schedstat(5)`.
-fn cpu_seconds() -> anyhow::Result<f64> {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat")?;
-    let nanoseconds = stat.split(' ').next().context("an empty schedstat")?;
-    Ok(nanoseconds.parse::<f64>()? / 1e9)
+    Ok(SIZE as f64 / (clock::cpu_seconds()? - start) / 1e6)
 }

@@ -4,7 +4,7 @@
 //! texts: `bench-peers/`.
 #![expect(clippy::unwrap_used, reason = "a bench may panic")]
 
-#[path = "texts/mod.rs"]
+mod clock;
 mod texts;
 
 use std::hint::black_box;
@@ -34,9 +34,9 @@ fn main() {
         for _ in 0..31 {
             output.clear();
             findings.clear();
-            let start = cpu_seconds();
+            let start = clock::cpu_seconds().unwrap();
             masker.mask_into(black_box(text), &mut output, &mut findings);
-            let seconds = cpu_seconds() - start;
+            let seconds = clock::cpu_seconds().unwrap() - start;
             rates.push(text.len() as f64 / seconds / 1e6);
         }
         rates.sort_by(f64::total_cmp);
@@ -48,10 +48,4 @@ fn main() {
             rates[rates.len() - 1],
         );
     }
-}
-
-/// What this thread has run, so that others on the machine count little: `proc_pid_schedstat(5)`.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    stat.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e9
 }

@@ -1,10 +1,16 @@
 //! The one pass over every byte: which of them are worth a look.
 //!
-//! It classifies 64 bytes at a time and combines the classes of neighbours with shifts. What triggers
-//! depends on the bytes around a position and on nothing else, so that every way of cutting a text gives
-//! the same triggers.
+//! It takes a chunk at a time: the class of every byte is told by a bit, the bits are combined with those
+//! before them by shifts, several words at once, and what is left is looked at. What triggers depends on
+//! the bytes around a position and on nothing else, so that every way of cutting a text gives the same
+//! triggers.
 
-/// The bytes of one block.
+mod classes;
+
+pub(crate) use classes::Triples;
+use classes::{Classes, SEEN, WORD, WORDS};
+
+/// The bytes of one block of escapes.
 pub(crate) const BLOCK: usize = 64;
 /// A run of so many bytes of a token starts one: no English word and few identifiers are so long.
 pub(crate) const TOKEN_RUN: usize = 16;
@@ -15,12 +21,19 @@ pub(crate) const NUMBER_RUN: usize = 7;
 /// An address of six groups or more is no shorter: `1:2:3:4:5:6:`.
 pub(crate) const ADDRESS_RUN: usize = 12;
 
+/// Between the end of a key and the mark after it there are no more bytes than that, less one: a quote,
+/// a bracket, and three of space, `:` and `=`.
+pub(crate) const KEY_GAP: usize = 6;
+
+/// So many words are taken at once.
+const LANES: usize = 4;
+
 /// Why a position is worth a look.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Trigger {
     /// `@`.
     At,
-    /// `:` or `=`.
+    /// `:` or `=`, and one of the [`KEY_GAP`] bytes before it may end a telling key.
     Mark,
     /// The last of the first [`NUMBER_RUN`] bytes of a number: a digit that follows neither digit nor
     /// letter, and digits and separators; or the byte after its first six digits.
@@ -42,36 +55,27 @@ pub(crate) enum Trigger {
     Dashes,
 }
 
-/// A bit for every byte of a block, the first byte in the lowest.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-struct Masks {
-    digit: u64,
-    letter: u64,
-    /// `a` to `f`, in any case.
-    hex_letter: u64,
-    /// What is between the groups of a number: space, `(` to `/`, bytes beyond ASCII.
-    gap: u64,
-    /// `_` and `-`.
-    joiner: u64,
-    dash: u64,
-    at: u64,
-    colon: u64,
-    equals: u64,
-    slash: u64,
+impl Trigger {
+    /// All of them, in the order in which those at one place are looked at.
+    const ALL: [Self; 10] = [
+        Self::At,
+        Self::Mark,
+        Self::Number,
+        Self::Mixed,
+        Self::Year,
+        Self::Url,
+        Self::Colons,
+        Self::Address,
+        Self::Token,
+        Self::Dashes,
+    ];
 }
 
-/// The triggers of a block.
+/// The triggers of a chunk: a bit for every byte, the first byte of each word in the lowest.
 struct Triggers {
-    at: u64,
-    mark: u64,
-    number: u64,
-    mixed: u64,
-    year: u64,
-    url: u64,
-    colons: u64,
-    address: u64,
-    token: u64,
-    dashes: u64,
+    any: [u32; WORDS],
+    /// By [`Trigger`].
+    of: [[u32; WORDS]; Trigger::ALL.len()],
 }
 
 /// Calls `look` for every trigger from `from` up to `to`, in order of position.
@@ -86,237 +90,175 @@ pub(crate) fn scan(text: &[u8], from: usize, to: usize, look: impl FnMut(usize, 
         unsafe { scan_by_avx2(text, from, to, look) };
         return;
     }
-    scan_by(masks, text, from, to, look);
+    scan_by(classes::one_by_one, Triggers::find, text, from, to, look);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,bmi1,bmi2")]
 fn scan_by_avx2(text: &[u8], from: usize, to: usize, look: impl FnMut(usize, Trigger)) {
-    scan_by(|block| by_avx2(block), text, from, to, look);
+    /// Compiled for vectors of four words.
+    #[target_feature(enable = "avx2")]
+    fn find(triggers: &mut Triggers, classes: &Classes, words: usize) {
+        triggers.find(classes, words);
+    }
+    scan_by(
+        |bytes, i, into| classes::by_avx2(bytes, i, into),
+        |triggers, classes, words| find(triggers, classes, words),
+        text,
+        from,
+        to,
+        look,
+    );
 }
 
 // Inlined, it is compiled for the instructions of its caller.
 #[inline(always)]
 fn scan_by(
-    masks: impl Fn(&[u8; BLOCK]) -> Masks,
+    classify: impl Fn(&[u8; SEEN], usize, &mut Classes),
+    find: impl Fn(&mut Triggers, &Classes, usize),
     text: &[u8],
     from: usize,
     to: usize,
     mut look: impl FnMut(usize, Trigger),
 ) {
-    let head = &text[from.saturating_sub(BLOCK)..from];
-    let mut block = [0; BLOCK];
-    block[BLOCK - head.len()..].copy_from_slice(head);
-    let mut previous = masks(&block);
+    let (mut classes, mut triggers) = (Classes::NONE, Triggers::NONE);
+    classify(&seen(text, from), 0, &mut classes);
     let mut start = from;
     while start < to {
-        let (current, valid) = match text.get(start..start + BLOCK).and_then(<[u8]>::first_chunk) {
-            Some(block) if to - start >= BLOCK => (masks(block), u64::MAX),
-            _ => {
-                let tail = &text[start..text.len().min(start + BLOCK)];
-                let mut block = [0; BLOCK];
-                block[..tail.len()].copy_from_slice(tail);
-                (masks(&block), low_bits(to - start))
+        let words = (to - start).div_ceil(WORD).min(WORDS);
+        for i in 0..words {
+            let end = start + (i + 1) * WORD;
+            let whole = end.checked_sub(SEEN).and_then(|first| text.get(first..end));
+            match whole.and_then(<[u8]>::first_chunk) {
+                Some(bytes) => classify(bytes, i + 1, &mut classes),
+                None => classify(&seen(text, end), i + 1, &mut classes),
             }
-        };
-        let triggers = Triggers::of(&previous, &current);
-        let mut left = triggers.any() & valid;
-        while left != 0 {
-            let at = start + left.trailing_zeros() as usize;
-            let bit = left & left.wrapping_neg();
-            left ^= bit;
-            triggers.at_bit(bit, |trigger| look(at, trigger));
         }
-        previous = current;
-        start += BLOCK;
+        find(&mut triggers, &classes, words);
+        for i in 0..words {
+            let first = start + i * WORD;
+            let mut left = triggers.any[i] & low_bits(to - first);
+            while left != 0 {
+                let bit = left.trailing_zeros();
+                left &= left - 1;
+                triggers.at_bit(i, bit, |trigger| look(first + bit as usize, trigger));
+            }
+        }
+        classes.go_on();
+        start += WORDS * WORD;
     }
 }
 
+/// What a word is made of that ends at `end`; zeros before the text and after it.
+fn seen(text: &[u8], end: usize) -> [u8; SEEN] {
+    let mut bytes = [0; SEEN];
+    let start = end.saturating_sub(SEEN);
+    let part = &text[start..text.len().min(end)];
+    bytes[SEEN - (end - start)..][..part.len()].copy_from_slice(part);
+    bytes
+}
+
 #[inline]
-fn low_bits(count: usize) -> u64 {
-    if count >= BLOCK {
-        u64::MAX
+fn low_bits(count: usize) -> u32 {
+    if count >= WORD {
+        u32::MAX
     } else {
         (1 << count) - 1
     }
 }
 
 impl Triggers {
-    /// The triggers of the block of `current`; `previous` is the block before it.
-    // Apart from the loop that uses them: that has registers of its own.
-    #[inline(never)]
-    fn of(previous: &Masks, current: &Masks) -> Self {
-        // The block in the upper half, the one before in the lower.
-        let wide = |of: fn(&Masks) -> u64| u128::from(of(current)) << 64 | u128::from(of(previous));
-        let upper = |mask: u128| (mask >> 64) as u64;
-        let (digit, letter) = (wide(|masks| masks.digit), wide(|masks| masks.letter));
-        let gap = wide(|masks| masks.gap);
+    const NONE: Self = Self {
+        any: [0; WORDS],
+        of: [[0; WORDS]; Trigger::ALL.len()],
+    };
 
-        let first = digit & !(digit << 1);
-        let mixed = first & letter << 1;
-        let (mut number, mut year) = (0, 0);
-        if current.digit | previous.digit >> 32 != 0 {
-            let first = first & !(letter << 1);
+    /// Finds the triggers of the first `words` words of a chunk. Without a branch, so that it is compiled
+    /// to vectors.
+    #[inline(always)]
+    fn find(&mut self, classes: &Classes, words: usize) {
+        for i in 0..words.next_multiple_of(LANES).min(WORDS) {
+            // The word in the upper half, the one before in the lower.
+            let wide = |of: &[u32; WORDS + 1]| u64::from(of[i + 1]) << WORD | u64::from(of[i]);
+            let upper = |bits: u64| (bits >> WORD) as u32;
+            let (digit, letter, gap) = (
+                wide(&classes.digit),
+                wide(&classes.letter),
+                wide(&classes.gap),
+            );
+
+            let first = digit & !(digit << 1);
+            let mixed = upper(first & letter << 1);
+
+            let alone = first & !(letter << 1);
             let two = digit & digit << 1;
             let six = two & two << 2 & two << 4;
             let in_number = digit | gap;
             let two = in_number & in_number << 1;
             let four = two & two << 2;
             let seven = four & four << 3;
-            number = upper(first << 6 & seven | (first << 5 & six) << 1);
+            let number = upper(alone << 6 & seven | (alone << 5 & six) << 1);
+
             let two = digit | digit << 1;
             let four = two | two << 2;
             let eight = four | four << 4;
             let near = eight | eight << 8 | eight << 16;
-            year = upper(digit & (first & gap << 1 & !(digit << 2) & near << 2) << 1);
-        }
+            let year = upper(digit & (first & gap << 1 & !(digit << 2) & near << 2) << 1);
 
-        let token = digit | letter | wide(|masks| masks.joiner);
-        let two = token & token << 1;
-        let four = two & two << 2;
-        let eight = four & four << 4;
-        let sixteen = eight & eight << 8;
-        let token = upper(sixteen & !(sixteen << 1));
+            let in_token = digit | letter | wide(&classes.joiner);
+            let two = in_token & in_token << 1;
+            let four = two & two << 2;
+            let eight = four & four << 4;
+            let sixteen = eight & eight << 8;
+            let token = upper(sixteen & !(sixteen << 1));
 
-        let (mut url, mut colons, mut address) = (0, 0, 0);
-        if current.colon | previous.colon >> 32 != 0 {
-            let (colon, slash) = (wide(|masks| masks.colon), wide(|masks| masks.slash));
-            url = upper(slash & slash << 1 & colon << 2);
-            colons = upper(colon & colon << 1);
-            let hex = digit | wide(|masks| masks.hex_letter) | colon;
+            let (colon, slash) = (wide(&classes.colon), wide(&classes.slash));
+            let url = upper(slash & slash << 1 & colon << 2);
+            let colons = upper(colon & colon << 1);
+            let hex = digit | wide(&classes.hex_letter) | colon;
             let two = hex & hex << 1;
             let four = two & two << 2;
             let twelve = four & four << 4 & four << 8;
             let two = colon | colon << 1;
             let four = two | two << 2;
             let near = four | four << 4 | four << 8;
-            address = upper(twelve & !(twelve << 1) & near);
-        }
-        let mut dashes = 0;
-        if current.dash != 0 {
-            let dash = wide(|masks| masks.dash);
+            let address = upper(twelve & !(twelve << 1) & near);
+
+            let dash = wide(&classes.dash);
             let two = dash & dash << 1;
             let five = two & two << 2 & dash << 4;
-            dashes = upper(five & !(five << 1));
-        }
-        Self {
-            at: current.at,
-            mark: current.colon | current.equals,
-            number,
-            mixed: upper(mixed),
-            year,
-            url,
-            colons,
-            address,
-            token,
-            dashes,
-        }
-    }
+            let dashes = upper(five & !(five << 1));
 
-    #[inline(always)]
-    fn any(&self) -> u64 {
-        self.at
-            | self.mark
-            | self.number
-            | self.mixed
-            | self.year
-            | self.url
-            | self.colons
-            | self.address
-            | self.token
-            | self.dashes
-    }
+            let key = wide(&classes.key_end) << 1;
+            let two = key | key << 1;
+            let near = two | two << 2 | two << (KEY_GAP - 2);
+            let mark = (classes.colon[i + 1] | classes.equals[i + 1]) & upper(near);
 
-    /// Gives `take` the triggers at one bit.
-    #[inline(always)]
-    fn at_bit(&self, bit: u64, mut take: impl FnMut(Trigger)) {
-        if self.mark & bit != 0 {
-            take(Trigger::Mark);
-        }
-        let rare = self.number
-            | self.mixed
-            | self.year
-            | self.url
-            | self.colons
-            | self.address
-            | self.token
-            | self.dashes
-            | self.at;
-        if rare & bit == 0 {
-            return;
-        }
-        for (mask, trigger) in [
-            (self.at, Trigger::At),
-            (self.number, Trigger::Number),
-            (self.mixed, Trigger::Mixed),
-            (self.year, Trigger::Year),
-            (self.url, Trigger::Url),
-            (self.colons, Trigger::Colons),
-            (self.address, Trigger::Address),
-            (self.token, Trigger::Token),
-            (self.dashes, Trigger::Dashes),
-        ] {
-            if mask & bit != 0 {
-                take(trigger);
+            let at = classes.at[i + 1];
+            // In the order of `Trigger`.
+            let of = [
+                at, mark, number, mixed, year, url, colons, address, token, dashes,
+            ];
+            self.any[i] = of.iter().fold(0, |any, bits| any | bits);
+            for (all, bits) in self.of.iter_mut().zip(of) {
+                all[i] = bits;
             }
         }
     }
-}
 
-// Inlined, its masks would be kept as vectors of bits between the blocks, one by one.
-#[cfg(target_arch = "x86_64")]
-#[inline(never)]
-#[target_feature(enable = "avx2")]
-fn by_avx2(block: &[u8; BLOCK]) -> Masks {
-    use std::arch::x86_64::{
-        __m256i, _mm256_add_epi8, _mm256_cmpeq_epi8, _mm256_cmpgt_epi8, _mm256_loadu_si256,
-        _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8,
-    };
-
-    /// Whether a byte is one of the `count` from `first` on: moved to the lowest of the signed.
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn range(bytes: __m256i, first: u8, count: u8) -> __m256i {
-        let lowest = 0x80_u8.wrapping_sub(first).cast_signed();
-        let beyond = 0x80_u8.wrapping_add(count).cast_signed();
-        _mm256_cmpgt_epi8(
-            _mm256_set1_epi8(beyond),
-            _mm256_add_epi8(bytes, _mm256_set1_epi8(lowest)),
-        )
+    /// Gives `take` the triggers at bit `bit` of word `i`.
+    #[inline(always)]
+    fn at_bit(&self, i: usize, bit: u32, mut take: impl FnMut(Trigger)) {
+        // Of each a bit, rather than a branch: which of them it is cannot be predicted.
+        let mut found = 0;
+        for (kind, bits) in self.of.iter().enumerate() {
+            found |= (bits[i] >> bit & 1) << kind;
+        }
+        while found != 0 {
+            take(Trigger::ALL[found.trailing_zeros() as usize]);
+            found &= found - 1;
+        }
     }
-
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn equal(bytes: __m256i, byte: u8) -> __m256i {
-        _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(byte.cast_signed()))
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn bits(mask: __m256i, half: usize) -> u64 {
-        u64::from(_mm256_movemask_epi8(mask).cast_unsigned()) << (half * 32)
-    }
-
-    let mut masks = Masks::default();
-    for half in 0..2 {
-        // SAFETY: 32 bytes from here on are in the block; no alignment is asked for.
-        let bytes = unsafe { _mm256_loadu_si256(block.as_ptr().add(half * 32).cast()) };
-        let lower = _mm256_or_si256(bytes, _mm256_set1_epi8(0x20));
-        let dash = equal(bytes, b'-');
-        // The sign is that of bytes beyond ASCII.
-        let gap = _mm256_or_si256(range(bytes, b'(', 8), equal(bytes, b' '));
-        masks.digit |= bits(range(bytes, b'0', 10), half);
-        masks.letter |= bits(range(lower, b'a', 26), half);
-        masks.hex_letter |= bits(range(lower, b'a', 6), half);
-        masks.gap |= bits(_mm256_or_si256(gap, bytes), half);
-        masks.joiner |= bits(_mm256_or_si256(equal(bytes, b'_'), dash), half);
-        masks.dash |= bits(dash, half);
-        masks.at |= bits(equal(bytes, b'@'), half);
-        masks.colon |= bits(equal(bytes, b':'), half);
-        masks.equals |= bits(equal(bytes, b'='), half);
-        masks.slash |= bits(equal(bytes, b'/'), half);
-    }
-    masks
 }
 
 /// A bit for every `\\` and `%`, which start an escape.
@@ -356,30 +298,12 @@ fn escapes_one_by_one(block: &[u8; BLOCK]) -> u64 {
     block.iter().enumerate().map(bit).sum()
 }
 
-/// The same without the instructions of any machine.
-fn masks(block: &[u8; BLOCK]) -> Masks {
-    let mut masks = Masks::default();
-    for (at, &byte) in block.iter().enumerate() {
-        let bit = |is: bool| u64::from(is) << at;
-        masks.digit |= bit(byte.is_ascii_digit());
-        masks.letter |= bit(byte.is_ascii_alphabetic());
-        masks.hex_letter |= bit(matches!(byte | 0x20, b'a'..=b'f'));
-        masks.gap |= bit(matches!(byte, b' ' | b'('..=b'/' | 0x80..));
-        masks.joiner |= bit(matches!(byte, b'_' | b'-'));
-        masks.dash |= bit(byte == b'-');
-        masks.at |= bit(byte == b'@');
-        masks.colon |= bit(byte == b':');
-        masks.equals |= bit(byte == b'=');
-        masks.slash |= bit(byte == b'/');
-    }
-    masks
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
     use crate::bytes;
+    use crate::detect::KEY_ENDS;
     use proptest::prelude::*;
 
     /// The same triggers, one byte after another.
@@ -403,7 +327,9 @@ mod tests {
                     all.push((at, trigger));
                 }
             };
-            add(matches!(byte, b':' | b'='), Trigger::Mark);
+            let key = (at.saturating_sub(KEY_GAP)..at)
+                .any(|end| end >= 2 && KEY_ENDS.has([text[end - 2], text[end - 1], text[end]]));
+            add(matches!(byte, b':' | b'=') && key, Trigger::Mark);
             add(byte == b'@', Trigger::At);
             let number = at >= 6 && first(at - 6) && {
                 let part = &text[at - 6..=at];
@@ -441,9 +367,9 @@ mod tests {
                 prop_oneof![
                     6 => Just(b'a'), 6 => Just(b'-'), 1 => Just(b'_'), 5 => Just(b'7'),
                     4 => Just(b':'), 2 => Just(b'/'), 1 => Just(b'@'), 1 => Just(b' '),
-                    1 => Just(b'z'), 1 => any::<u8>(),
+                    1 => Just(b'z'), 1 => any::<u8>(), 4 => Just(b'k'), 4 => Just(b'e'), 4 => Just(b'y'),
                 ],
-                0..400,
+                0..1200,
             ),
             cut in (0.0..1.0, 0.0..1.0),
         ) {
@@ -455,7 +381,7 @@ mod tests {
             scan(&text, from, to, |at, trigger| fast.push((at, trigger)));
             prop_assert_eq!(&fast, &slow);
             fast.clear();
-            scan_by(masks, &text, from, to, |at, trigger| fast.push((at, trigger)));
+            scan_by(classes::one_by_one, Triggers::find, &text, from, to, |at, trigger| fast.push((at, trigger)));
             prop_assert_eq!(fast, slow);
         }
 

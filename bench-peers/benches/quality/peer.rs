@@ -75,6 +75,12 @@ impl Peer {
     }
 }
 
+/// The expressions of the rules, for one that knows nothing else.
+#[allow(dead_code, reason = "the bench of quality has no use for it")]
+pub fn patterns() -> Vec<&'static str> {
+    rules().into_iter().map(|(_, pattern, ..)| pattern).collect()
+}
+
 fn rules() -> Vec<Rule> {
     vec![
         (

@@ -90,10 +90,14 @@ impl Base64 {
             return;
         }
         let run = &scan.text[start..end];
-        if run.len() <= SHORT && !is_text(run) {
+        let short = run.len() <= SHORT;
+        if short && !is_printable(run) {
             return;
         }
         decode(run, &mut self.decoded);
+        if short && !is_utf8(&self.decoded) {
+            return;
+        }
         let at_end = scan.at_end || end < scan.text.len();
         let view = self.buffer.view(&self.decoded);
         let group = |at: usize| at.saturating_sub(start) / 4 * 3;
@@ -160,12 +164,49 @@ fn decode(run: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Whether a run decodes to text: most identifiers decode to something else in their first bytes.
-fn is_text(run: &[u8]) -> bool {
+/// Whether a run decodes to no control characters: most identifiers do in their first bytes.
+fn is_printable(run: &[u8]) -> bool {
     run.chunks_exact(4).all(|chars| {
         let [_, decoded @ ..] = group(chars).to_be_bytes();
         decoded
             .iter()
             .all(|&byte| byte >= b' ' && byte != 0x7f || matches!(byte, b'\n' | b'\r' | b'\t'))
     })
+}
+
+/// Whether it is UTF-8, but for characters that are cut off at its start and its end.
+fn is_utf8(decoded: &[u8]) -> bool {
+    let cut = decoded
+        .iter()
+        .take(3)
+        .take_while(|byte| matches!(byte, 0x80..0xc0))
+        .count();
+    str::from_utf8(&decoded[cut..]).map_or_else(|error| error.error_len().is_none(), |_| true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_may_be_cut_within_a_character() {
+        let text = "é: Größe, 漢字, 🙂".as_bytes();
+        for from in 0..2 {
+            for to in text.len() - 3..=text.len() {
+                assert!(is_utf8(&text[from..to]), "from {from} to {to}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_bytes_are_no_text() {
+        for bytes in [
+            &b"a\xe9b"[..],
+            b"\xff\xfe",
+            b"abc\xc3(",
+            b"\x80\x80\x80\x80a",
+        ] {
+            assert!(!is_utf8(bytes), "{bytes:?}");
+        }
+    }
 }

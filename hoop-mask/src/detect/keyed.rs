@@ -2,6 +2,7 @@
 
 use super::{Ahead, Core, Scan, Shape, entropy, is_placeholder};
 use crate::bytes::{self, ALNUM, JOINER, SPACE};
+use crate::prefilter::Triples;
 use crate::view::quote_level;
 
 const KEY_LIMIT: usize = 64;
@@ -77,6 +78,19 @@ static ENDS: [u64; 512] = {
         let key = KEYS[i].0.as_bytes();
         let end = end_of(key[key.len() - 3], key[key.len() - 2], key[key.len() - 1]);
         ends[end >> 6] |= 1 << (end & 63);
+        i += 1;
+    }
+    ends
+};
+
+/// The last three letters of telling keys, and of `session.id`, whose dot does not count.
+pub(crate) static KEY_ENDS: Triples = {
+    let mut ends = Triples::NONE.with(*b".id");
+    let mut i = 0;
+    while i < KEYS.len() {
+        if let [.., a, b, c] = *KEYS[i].0.as_bytes() {
+            ends = ends.with([a, b, c]);
+        }
         i += 1;
     }
     ends

@@ -19,7 +19,7 @@ use crate::Masker;
 use crate::prefilter::{self, Trigger};
 
 pub(crate) use base64::{Alignment, Base64};
-pub(crate) use keyed::secret_field;
+pub(crate) use keyed::{KEY_ENDS, secret_field};
 pub(crate) use national::NATIONAL;
 pub(crate) use pem::in_armor;
 pub(crate) use vendors::VENDORS;

@@ -9,6 +9,8 @@ use crate::validate::{card, date, net, us};
 
 /// The most groups of digits that one number is written in.
 const GROUPS: usize = 12;
+/// The fewest digits of a card.
+const CARD_DIGITS: usize = 12;
 /// The longest number, separators included.
 const LIMIT: usize = 48;
 
@@ -107,7 +109,13 @@ pub(super) fn look(scan: &mut Scan<'_>, at: usize) {
         return;
     }
     let number = Number::read(text, at, first_end);
-    for group in (0..number.groups).rev() {
+    // Of what goes on before it only a card is told, which has twelve digits or more: no time of day.
+    let groups = if joined && number.digits[number.groups - 1] < CARD_DIGITS {
+        0
+    } else {
+        number.groups
+    };
+    for group in (0..groups).rev() {
         let digits = number.digits[group];
         // IPv4 has the fewest.
         if digits < 4 {
@@ -156,7 +164,7 @@ fn judge(
     if after == b'.' && bytes::is(bytes::get(text, end + 1), ALNUM) && whole {
         return false;
     }
-    if (12..=19).contains(&digits) && is_grouped_card(value) && card::is_card(value) {
+    if (CARD_DIGITS..=19).contains(&digits) && is_grouped_card(value) && card::is_card(value) {
         scan.report(Core::Card, start, end);
         return true;
     }
@@ -220,7 +228,7 @@ fn judge(
             return true;
         }
     }
-    if (12..=19).contains(&digits)
+    if (CARD_DIGITS..=19).contains(&digits)
         && hint(scan).all & context::CARD != 0
         && is_grouped_card(value)
         && card::is_luhn(value)

@@ -100,7 +100,8 @@ fn prefixed(text: &[u8]) -> Option<usize> {
 /// The vendor whose prefix ends before `at`, and where it starts.
 fn joined(text: &[u8], at: usize) -> Option<(usize, usize)> {
     let before = &text[at.saturating_sub(96)..at];
-    if before.ends_with(b".") || before.ends_with(b"/") {
+    let in_path = before.ends_with(b"/");
+    if in_path || before.ends_with(b".") {
         for (i, vendor) in VENDORS.iter().enumerate().skip(JOINED) {
             let known =
                 matches!(vendor.prefix.last(), Some(b'.' | b'/')) && vendor.prefix.len() > 1;
@@ -108,7 +109,8 @@ fn joined(text: &[u8], at: usize) -> Option<(usize, usize)> {
                 return Some((i, at - vendor.prefix.len()));
             }
             // Slack's and Discord's have more parts before the last.
-            if vendor.prefix.ends_with(b"/")
+            if in_path
+                && vendor.prefix.ends_with(b"/")
                 && let Some(place) = memchr::memmem::find(before, vendor.prefix)
                 && before[place + vendor.prefix.len()..]
                     .iter()
