@@ -351,6 +351,21 @@ fn memory_is_bounded_under_a_flood() {
     assert_eq!(lineage.bytes, counted);
 }
 
+#[test]
+fn sessions_are_bounded_and_the_quietest_goes() {
+    let mut lineage = Lineage::new([1; 16]);
+    for session in 0..MAX_SESSIONS as u32 + 50 {
+        for pid in [1, 10 + session] {
+            let mut record = Maker::new(pid, "agent").records().remove(0);
+            record.boot_time_ns += u64::from(session) * 1_000_000;
+            lineage.observe(&mut record, &mut |_| {});
+        }
+        assert!(lineage.runs.len() <= MAX_SESSIONS);
+    }
+    assert!(lineage.runs.contains_key(&Maker::uid(1)));
+    assert!(!lineage.runs.contains_key(&Maker::uid(10)));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
