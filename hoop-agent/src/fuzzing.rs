@@ -3,6 +3,7 @@
 //! Each says what holds whatever the bytes are, and panics where it does not. `fuzz/` makes a
 //! cargo-fuzz target of each; the test here runs them over the seeds that are kept there.
 
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use hoop_mask::{Config, Key, Masker, Rule};
@@ -22,8 +23,9 @@ pub use hoop_protocols::mcp::fuzz as mcp;
 pub type Target = fn(&[u8]);
 
 /// Every target by the name that it has in `fuzz/`.
-pub const TARGETS: [(&str, Target); 17] = [
+pub const TARGETS: [(&str, Target); 19] = [
     ("btf", btf),
+    ("config", config),
     ("connection", connection),
     ("events", events),
     ("field", field),
@@ -31,6 +33,7 @@ pub const TARGETS: [(&str, Target); 17] = [
     ("gitleaks", gitleaks),
     ("key_file", key_file),
     ("locate", locate),
+    ("log", log),
     ("mask", mask),
     ("mcp", mcp),
     ("netlink", netlink),
@@ -41,6 +44,27 @@ pub const TARGETS: [(&str, Target); 17] = [
     ("state", state),
     ("tables", tables),
 ];
+
+/// A segment of the audit log, as it is written or sealed, a checkpoint or a proof, or a key.
+///
+/// Holds: no panic, bounded memory; what is read and written again is the same.
+pub fn log(data: &[u8]) {
+    hoop_log::fuzzing::segment(data);
+    hoop_log::fuzzing::sealed(data);
+    hoop_log::fuzzing::note(data);
+    hoop_log::fuzzing::key(data);
+}
+
+/// The configuration file.
+///
+/// Holds: no panic; what is wrong has a place in the file.
+pub fn config(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data)
+        && let Err(problems) = crate::config::file::parse(Path::new("config.yaml"), text)
+    {
+        assert!(problems.as_slice().iter().all(|it| it.position.is_some()));
+    }
+}
 
 /// A text to mask, behind a byte that says how it is cut.
 ///

@@ -261,3 +261,6 @@ impl Drop for Log {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
-use hoop_log::{Error, Reader, Tail};
-use hoop_records::{Gap, Record, render};
+use hoop_log::{Error, Reader, Tail, Told};
+use hoop_records::{Fact, Gap, Record, render};
 
 use crate::pipeline::attribute::gap_now;
 
@@ -112,5 +112,22 @@ pub fn line(bytes: &[u8], lines: &mut Vec<u8>) {
     match Record::parse(bytes) {
         Ok(record) => render(&record, lines),
         Err(error) => tracing::error!(%error, "a record of the log is none"),
+    }
+}
+
+/// What a record says about the log itself, for [`hoop_log::verify`].
+#[must_use]
+pub fn told(bytes: &[u8]) -> Option<Told> {
+    let Some(Fact::Log(change)) = Record::parse(bytes).ok()?.fact else {
+        return None;
+    };
+    match change.activity.as_str() {
+        "removed" => Some(Told::Removed {
+            through: change.through,
+        }),
+        "opened" if !change.checkpoint.is_empty() => Some(Told::Follows {
+            checkpoint: change.checkpoint,
+        }),
+        _ => None,
     }
 }

@@ -9,12 +9,14 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
-use hoop_log::{Fault, Options, Reader, Told, Verified, VerifiedLog, VerifierKey, prove, verify};
-use hoop_records::{Fact, Record};
+use hoop_log::{Fault, Options, Reader, Verified, VerifiedLog, VerifierKey, prove, verify};
 use serde_json::json;
 
 use super::{DONE, FAILED, Format, Output, print};
-use crate::{audit::directory, config::DEFAULT_STATE_DIR};
+use crate::{
+    audit::{directory, read::told},
+    config::DEFAULT_STATE_DIR,
+};
 
 /// Time between two updates of the progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
@@ -184,22 +186,6 @@ fn verdict(verified: &Verified, pinned: bool) -> String {
         text.push_str("The key came with the log: name one that was kept elsewhere with --key\n");
     }
     text
-}
-
-/// What a record says about the log itself.
-fn told(bytes: &[u8]) -> Option<Told> {
-    let Some(Fact::Log(change)) = Record::parse(bytes).ok()?.fact else {
-        return None;
-    };
-    match change.activity.as_str() {
-        "removed" => Some(Told::Removed {
-            through: change.through,
-        }),
-        "opened" if !change.checkpoint.is_empty() => Some(Told::Follows {
-            checkpoint: change.checkpoint,
-        }),
-        _ => None,
-    }
 }
 
 /// Whether a daemon holds the log.

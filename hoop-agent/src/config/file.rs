@@ -131,7 +131,7 @@ pub fn read(path: &Path, required: bool) -> Result<ConfigFile, Diagnostics> {
     }
 }
 
-fn parse(path: &Path, text: &str) -> Result<ConfigFile, Diagnostics> {
+pub(crate) fn parse(path: &Path, text: &str) -> Result<ConfigFile, Diagnostics> {
     let (nodes, malformed) = yaml::documents(text);
     if let Some(first) = malformed.into_iter().next() {
         return Err(problem(
