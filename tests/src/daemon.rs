@@ -619,7 +619,23 @@ fn run_command_of(lab: &Lab, program: &Path) -> Command {
         .arg(socket(lab))
         .arg("--pin-dir")
         .arg(lab.pins());
+    if config_file(lab).exists() {
+        command.arg("--config").arg(config_file(lab));
+    }
     command
+}
+
+fn config_file(lab: &Lab) -> PathBuf {
+    lab.directory().join("config.yaml")
+}
+
+/// Gives the lab's daemons a configuration, from their next start on.
+///
+/// # Panics
+///
+/// When the file cannot be written.
+pub fn write_config(lab: &Lab, config: &str) {
+    fs::write(config_file(lab), config).expect("write a configuration");
 }
 
 /// Where the lab's policy is.

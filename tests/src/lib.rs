@@ -20,6 +20,7 @@ pub mod namespace;
 pub mod packet;
 pub mod probe;
 pub mod prober;
+pub mod random;
 pub mod server;
 pub mod tls;
 pub mod wait;

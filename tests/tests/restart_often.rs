@@ -3,13 +3,14 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use hoop_tests::attempt::Attempt;
 use hoop_tests::daemon::{self, Daemon};
 use hoop_tests::lab::Lab;
 use hoop_tests::long;
 use hoop_tests::probe::{Act, Route};
+use hoop_tests::random::Random;
 
 const SPEC: &str = "mode: enforce\negress:\n  default: deny\n  allow:\n    \
                     - { name: api, cidrs: [203.0.113.0/24], ports: [443] }\n\
@@ -94,24 +95,4 @@ fn nothing_leaks_while_daemons_are_killed_restarted_and_upgraded() {
 
 fn at(address: &str) -> SocketAddr {
     address.parse().expect("an address")
-}
-
-/// Moments that differ from run to run; the seed is printed.
-struct Random(u64);
-
-impl Random {
-    fn new() -> Self {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let seed = now.expect("after 1970").as_nanos() as u64 | 1;
-        eprintln!("seed {seed}");
-        Self(seed)
-    }
-
-    /// xorshift64 (Marsaglia 2003).
-    fn part_of(&mut self, whole: Duration) -> Duration {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        whole * (self.0 >> 44) as u32 / (1 << 20)
-    }
 }
