@@ -261,7 +261,13 @@ async fn run_async(settings: Settings) -> Result<(), StartError> {
             log_name,
         },
     )
-    .context("records cannot be given to others")?;
+    .inspect_err(|error| {
+        // What is enforced does not depend on it.
+        tracing::error!("records are given to nobody: {error:#}");
+        let detail = format!("records are given to nobody: {error:#}");
+        recorder.record(lifecycle(Kind::Agent, "degraded", String::new(), detail));
+    })
+    .ok();
     let mut policy_watch = PolicyWatch::start(&settings.policy)
         .with_context(|| format!("{} cannot be watched", settings.policy.display()))?;
 
