@@ -45,6 +45,8 @@ fn nothing_that_was_seen_is_lost_when_daemons_are_killed_under_load() {
         daemon.kill();
         seen.extend(daemon.records());
         daemon = Daemon::start_again(&lab);
+        let said = audit(&["verify"], &state(&lab));
+        assert!(said.status.success(), "{said:?}");
     }
     fs::write(&until, "").expect("a file");
     let _ = daemon.settled();

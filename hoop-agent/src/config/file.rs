@@ -171,7 +171,7 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<ConfigFile, Diagnostics> 
             path,
             Some(position),
             message,
-            "see `Configuration` in README.md for what can be there",
+            "see `Stream` in README.md for what can be there",
         )
     })
 }
