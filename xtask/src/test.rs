@@ -44,23 +44,26 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     let mut tally = Tally::default();
     let tests = binaries::tests()?;
     stage("build", started);
-    let unit_tests = run_all(&tests.unit, args, |it| Ok(unit_test(it)));
-    tally.add(unit_tests);
-    stage("unit tests", started);
     // The unit tests try every seed; to build the fuzzers takes minutes.
     if args.long && args.filter.is_empty() {
         or_failure(&mut tally, "fuzzing", fuzz::all(&[], fuzz::SECONDS));
         stage("fuzzing", started);
     }
-    // The kernel tests mostly wait: beside them there is time for the guest, which has a kernel of its
-    // own, and then for lint.
+    // The kernel tests mostly wait: beside them there is time for the unit tests, the guest, which has a kernel of
+    // its own, and lint.
     let (kernel, beside) = thread::scope(|scope| {
         let beside = scope.spawn(|| {
+            let unit_tests = run_all(&tests.unit, args, |it| Ok(unit_test(it)));
+            stage("unit tests", started);
             let guest = guest(args);
             stage("guest", started);
             let lint = lint(args, &toolchain);
             stage("lint", started);
-            [("guest", guest), ("lint", lint)]
+            [
+                ("unit tests", Ok(unit_tests)),
+                ("guest", guest),
+                ("lint", lint),
+            ]
         });
         let kernel = kernel_tests(args, &tests);
         stage("kernel tests", started);
@@ -73,7 +76,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
                 or_failure(&mut tally, name, result);
             }
         }
-        Err(_) => tally.add(Tally::failure("guest and lint")),
+        Err(_) => tally.add(Tally::failure("what runs beside the kernel tests")),
     }
     for name in &tally.failures {
         println!("failed: {name}");
