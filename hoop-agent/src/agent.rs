@@ -1,14 +1,14 @@
 //! The daemon: wires every stage. The only file that sees them all.
 
 mod control_calls;
-mod counters;
+pub mod counters;
 pub mod enforcer;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod hooks;
 pub(crate) mod mask_key;
 mod names;
-mod output;
+pub mod output;
 mod policy_watch;
 mod promises;
 mod reader;

@@ -57,7 +57,21 @@ impl<'lab> Daemon<'lab> {
     /// When it does not come up.
     #[must_use]
     pub fn start_with(lab: &'lab Lab, log_level: &str) -> Self {
-        Self::launch(lab, &program(), log_level)
+        Self::launch(lab, &program(), log_level, &[])
+    }
+
+    /// Like [`Daemon::start`], with a configuration file, and nothing on standard output.
+    ///
+    /// # Panics
+    ///
+    /// When it does not come up.
+    #[must_use]
+    pub fn start_configured(lab: &'lab Lab, policy: &str, config: &str) -> Self {
+        write_policy(lab, policy);
+        let file = lab.directory().join("config.yaml");
+        fs::write(&file, config).expect("write a configuration");
+        let file = file.to_str().expect("a path in UTF-8");
+        Self::launch(lab, &program(), "info", &["--quiet", "--config", file])
     }
 
     /// Like [`Daemon::start_again`], with another build of the daemon.
@@ -67,10 +81,10 @@ impl<'lab> Daemon<'lab> {
     /// When it does not come up.
     #[must_use]
     pub fn start_build(lab: &'lab Lab, program: &Path) -> Self {
-        Self::launch(lab, program, "info")
+        Self::launch(lab, program, "info", &[])
     }
 
-    fn launch(lab: &'lab Lab, program: &Path, log_level: &str) -> Self {
+    fn launch(lab: &'lab Lab, program: &Path, log_level: &str, more: &[&str]) -> Self {
         let start = (0..)
             .find(|&start| !output(lab, start).0.exists())
             .expect("a free name");
@@ -85,6 +99,7 @@ impl<'lab> Daemon<'lab> {
         let child = run_command_of(lab, program)
             .env("NOTIFY_SOCKET", &notify)
             .args(["--log-level", log_level])
+            .args(more)
             .stdin(Stdio::null())
             .stdout(File::create(stdout).expect("a file for records"))
             .stderr(File::create(stderr).expect("a file for diagnostics"))

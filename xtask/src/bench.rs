@@ -13,7 +13,7 @@ pub(crate) struct Args {
     /// Fewer runs: the medians are rougher.
     #[arg(long)]
     quick: bool,
-    /// Measure only these parts: pipeline, connect, reload, memory, exec, start, payload, tls.
+    /// Measure only these parts: pipeline, connect, reload, memory, exec, start, payload, tls, evidence.
     part: Vec<String>,
 }
 

@@ -13,9 +13,9 @@ use crate::audit::log::Log;
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The last stage.
-pub(super) struct Output {
+pub struct Output {
     /// The log.
-    pub(super) log: Log,
+    pub log: Log,
     lineage: Lineage,
     counters: Counters,
     verdicts: Verdicts,
@@ -27,7 +27,7 @@ impl Output {
     /// # Errors
     ///
     /// When the kernel does not say which boot this is.
-    pub(super) fn new(log: Log, counters: Counters) -> io::Result<Self> {
+    pub fn new(log: Log, counters: Counters) -> io::Result<Self> {
         Ok(Self {
             log,
             lineage: Lineage::new(seed(Path::new(BOOT_ID))?),
@@ -37,7 +37,7 @@ impl Output {
     }
 
     /// Takes a record.
-    pub(super) fn write(&mut self, mut record: Record) {
+    pub fn write(&mut self, mut record: Record) {
         let Self {
             log,
             lineage,
@@ -61,7 +61,7 @@ impl Output {
     }
 
     /// Takes what the lineage still has to say, and writes all.
-    pub(super) fn finish(&mut self) {
+    pub fn finish(&mut self) {
         let Self {
             log,
             lineage,
@@ -76,7 +76,7 @@ impl Output {
     }
 
     /// Verdicts so far.
-    pub(super) fn verdicts(&self) -> Verdicts {
+    pub fn verdicts(&self) -> Verdicts {
         self.verdicts
     }
 }

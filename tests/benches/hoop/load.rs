@@ -55,6 +55,12 @@ pub enum Order {
         processes: u32,
         each: u32,
     },
+    /// Connects a datagram socket again and again, so many times a second, for a while.
+    Paced {
+        to: SocketAddrV4,
+        per_second: u32,
+        seconds: u32,
+    },
 }
 
 /// A transport.
@@ -179,6 +185,11 @@ fn perform(order: &Order) -> Result<Took> {
             processes,
             each,
         } => flood(*to, *processes, *each)?,
+        Order::Paced {
+            to,
+            per_second,
+            seconds,
+        } => paced(*to, *per_second, *seconds)?,
     }
     let (wall, cpu) = (wall.elapsed(), cpu_time()? - cpu);
     Ok(Took {
@@ -300,6 +311,24 @@ fn flood(to: SocketAddrV4, processes: u32, each: u32) -> Result<()> {
         }
     }
     children.into_iter().try_for_each(reap)
+}
+
+fn paced(to: SocketAddrV4, per_second: u32, seconds: u32) -> Result<()> {
+    const PAUSE: Duration = Duration::from_micros(100);
+    // Else the kernel lets a pause last 50 us longer.
+    nix::sys::prctl::set_timerslack(1)?;
+    let socket = connect(Protocol::Udp, to)?;
+    let (start, whole) = (Instant::now(), u64::from(per_second) * u64::from(seconds));
+    let mut done = 1;
+    while done < whole {
+        let due = start.elapsed().as_nanos() * u128::from(per_second) / 1_000_000_000;
+        for _ in done..whole.min(due as u64) {
+            connect_to(&socket, to)?;
+            done += 1;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(())
 }
 
 fn reap(child: Pid) -> Result<()> {

@@ -4,6 +4,8 @@
 //! Results are errors, not panics, up to here, and the profile unwinds: whatever happens, the lab
 //! is taken down.
 
+mod events;
+mod evidence;
 mod field;
 mod load;
 mod memory;
@@ -61,7 +63,7 @@ fn main() -> Result<()> {
     let settings = Settings::parse(arguments)?;
     let mut report = Report::new(settings.quick);
     report.print_head();
-    let parts: [(&str, Part); 8] = [
+    let parts: [(&str, Part); 9] = [
         ("pipeline", pipeline),
         ("connect", connect),
         ("reload", reload),
@@ -70,6 +72,7 @@ fn main() -> Result<()> {
         ("start", start::measure),
         ("payload", payload::measure),
         ("tls", tls::measure),
+        ("evidence", evidence::measure),
     ];
     for (name, part) in parts {
         if settings.only.is_empty() || settings.only.iter().any(|only| only == name) {
