@@ -68,10 +68,8 @@ impl<'lab> Daemon<'lab> {
     #[must_use]
     pub fn start_configured(lab: &'lab Lab, policy: &str, config: &str) -> Self {
         write_policy(lab, policy);
-        let file = lab.directory().join("config.yaml");
-        fs::write(&file, config).expect("write a configuration");
-        let file = file.to_str().expect("a path in UTF-8");
-        Self::launch(lab, &program(), "info", &["--quiet", "--config", file])
+        write_config(lab, config);
+        Self::launch(lab, &program(), "info", &["--quiet"])
     }
 
     /// Like [`Daemon::start_again`], with another build of the daemon.
