@@ -5,12 +5,15 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use memchr::memmem;
 
 use crate::key::{SigningKey, VerifierKey};
 use crate::merkle::{Frontier, Hash};
 
 /// Longest note, in bytes.
 pub(crate) const MAX_NOTE: usize = 64 << 10;
+/// Longest text, and longest signature line, of a note that a writer signs, in bytes.
+pub(crate) const MAX_OWN: usize = 512;
 /// Most signatures of a note that are looked at.
 const MAX_SIGNATURES: usize = 100;
 /// What a signature line begins with: an em dash and a space.
@@ -133,6 +136,21 @@ impl FromStr for Checkpoint {
 pub(crate) fn decimal(digits: &str) -> Option<u64> {
     let number: u64 = digits.parse().ok()?;
     (number.to_string() == digits).then_some(number)
+}
+
+/// Of all checkpoints by the key that stand somewhere in the bytes, the one of most records.
+pub(crate) fn latest_signed(bytes: &[u8], key: &VerifierKey) -> Option<Checkpoint> {
+    let mark = format!("\n\n{SIGNATURE}{} ", key.name());
+    let notes = memmem::find_iter(bytes, mark.as_bytes()).filter_map(|middle| {
+        let text = &bytes[middle.saturating_sub(MAX_OWN)..middle];
+        let start = middle - text.len() + memmem::rfind(text, key.name().as_bytes())?;
+        let signature = &bytes[middle + 2..];
+        let signature = &signature[..signature.len().min(MAX_OWN)];
+        let end = middle + 2 + memchr::memchr(b'\n', signature)?;
+        let note = str::from_utf8(&bytes[start..=end]).ok()?;
+        Checkpoint::open(note, key).ok()
+    });
+    notes.max_by_key(|checkpoint| checkpoint.size)
 }
 
 /// Text and signatures of a note.

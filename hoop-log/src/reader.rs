@@ -203,6 +203,8 @@ impl Reader {
         }
         match segments.next() {
             Some(segment) if segment.first <= self.next => self.find(Some(&here.clone())),
+            // What is before that was committed before it was there, maybe since this file was read.
+            Some(_) if self.fill()? => Ok(true),
             Some(_) => Err(self.damaged()),
             None => Ok(false),
         }

@@ -4,16 +4,12 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek as _, SeekFrom};
 use std::os::unix::fs::FileExt as _;
 
-use memchr::memmem;
-
 use crate::chain::{Chain, Unlinked};
 use crate::key::VerifierKey;
 use crate::layout::{LogDir, Segment};
-use crate::note::Checkpoint;
+use crate::note::{Checkpoint, MAX_OWN, latest_signed};
 use crate::segment::{self, Broken, Message, Messages};
 
-/// Longest checkpoint that a writer writes, in bytes.
-const MAX_CHECKPOINT: usize = 1024;
 /// Numbers above this are no writer's: none lives that long.
 const MAX_NUMBER: u64 = 1 << 62;
 
@@ -218,30 +214,16 @@ fn zeros(mut file: &File, from: u64) -> io::Result<bool> {
 /// The highest size that a checkpoint by the key says, wherever it stands from there on. 0 if there is none.
 fn highest_signed(mut file: &File, from: u64, key: &VerifierKey) -> io::Result<u64> {
     file.seek(SeekFrom::Start(from))?;
-    let mark = format!("\n\n\u{2014} {} ", key.name());
     let mut buffer = Vec::new();
     let mut highest = 0;
     loop {
         let read = file.take(1 << 20).read_to_end(&mut buffer)?;
-        for at in memmem::find_iter(&buffer, mark.as_bytes()) {
-            let text = &buffer[at.saturating_sub(MAX_CHECKPOINT)..at];
-            let Some(start) = memmem::rfind(text, key.name().as_bytes()) else {
-                continue;
-            };
-            let start = at - text.len() + start;
-            let rest = &buffer[at + 2..];
-            let Some(end) = memchr::memchr(b'\n', &rest[..rest.len().min(MAX_CHECKPOINT)]) else {
-                continue;
-            };
-            let note = str::from_utf8(&buffer[start..=at + 2 + end]);
-            if let Ok(Ok(checkpoint)) = note.map(|note| Checkpoint::open(note, key)) {
-                highest = highest.max(checkpoint.size);
-            }
-        }
+        let latest = latest_signed(&buffer, key);
+        highest = highest.max(latest.map_or(0, |checkpoint| checkpoint.size));
         if read == 0 {
             return Ok(highest);
         }
         // One that stands across what is read at once is seen with the next.
-        buffer.drain(..buffer.len().saturating_sub(2 * MAX_CHECKPOINT));
+        buffer.drain(..buffer.len().saturating_sub(2 * MAX_OWN));
     }
 }

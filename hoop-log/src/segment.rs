@@ -107,15 +107,22 @@ pub(crate) fn framed(bytes: &[u8]) -> Framed {
 
 /// Appends a record's message with its length, and says where in `out` the message begins.
 pub(crate) fn put_record(number: u64, previous: u64, body: &[u8], out: &mut Vec<u8>) -> usize {
-    let header = 1 + prost::length_delimiter_len(usize::try_from(number).unwrap_or(usize::MAX)) + 9;
-    put_varint((header + body.len()) as u64, out);
+    let head = record_head(number);
+    put_varint((head.len() + 8 + body.len()) as u64, out);
     let start = out.len();
-    out.push(NUMBER);
-    put_varint(number, out);
-    out.push(PREVIOUS);
+    out.extend_from_slice(&head);
     out.extend_from_slice(&previous.to_le_bytes());
     out.extend_from_slice(body);
     start
+}
+
+/// What a record's message begins with, up to the eight bytes of `previous`.
+pub(crate) fn record_head(number: u64) -> Vec<u8> {
+    let mut head = Vec::with_capacity(12);
+    head.push(NUMBER);
+    put_varint(number, &mut head);
+    head.push(PREVIOUS);
+    head
 }
 
 impl<'a> Message<'a> {
@@ -212,6 +219,8 @@ pub(crate) struct Messages<R> {
     /// What of the buffer is not taken yet.
     start: usize,
     end: usize,
+    /// Where the last two messages that were taken begin.
+    taken: [usize; 2],
     /// Offset in the input of the message that comes next.
     offset: u64,
     over: bool,
@@ -235,6 +244,7 @@ impl<R: Read> Messages<R> {
             buffer: vec![0; READ],
             start: 0,
             end: 0,
+            taken: [0, 0],
             offset: 0,
             over: false,
         }
@@ -252,9 +262,16 @@ impl<R: Read> Messages<R> {
             None => return Ok(None),
         };
         let bytes = &self.buffer[self.start + start..self.start + end];
+        let message = Message::decode(bytes).ok_or(Broken::Malformed)?;
+        self.taken = [self.taken[1], self.start];
         self.start += end;
         self.offset += end as u64;
-        Message::decode(bytes).map(Some).ok_or(Broken::Malformed)
+        Ok(Some(message))
+    }
+
+    /// The bytes of the last two messages, and what was read behind them.
+    pub(crate) fn around(&self) -> &[u8] {
+        &self.buffer[self.taken[0]..self.end]
     }
 
     /// The next message, which stays the next.
@@ -279,12 +296,15 @@ impl<R: Read> Messages<R> {
     /// Reads on, so that a message of that length may be whole. What a message says of its length alone does
     /// not take memory: the buffer doubles, as it is filled.
     fn fill(&mut self, wanted: usize) -> io::Result<()> {
-        self.buffer.copy_within(self.start..self.end, 0);
-        self.end -= self.start;
-        self.start = 0;
+        let [kept, last] = self.taken;
+        self.buffer.copy_within(kept..self.end, 0);
+        self.start -= kept;
+        self.end -= kept;
+        self.taken = [0, last - kept];
         if self.end == self.buffer.len() {
-            let longer = (2 * self.buffer.len()).min(wanted.max(READ));
-            self.buffer.resize(longer.max(self.end + 1), 0);
+            let wanted = self.start + wanted.max(READ);
+            let longer = (2 * self.buffer.len()).min(wanted).max(self.end + 1);
+            self.buffer.resize(longer, 0);
         }
         let read = loop {
             match self.input.read(&mut self.buffer[self.end..]) {

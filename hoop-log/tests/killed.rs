@@ -4,7 +4,7 @@
 mod common;
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ fn killed_at_any_moment_nothing_that_was_seen_is_lost() {
     let mut seen: Vec<Vec<u8>> = Vec::new();
     let mut random = 0x2545_f491_4f6c_dd1d_u64;
     for round in 0..rounds {
-        let mut child = Command::new(std::env::current_exe().unwrap())
+        let child = Command::new(std::env::current_exe().unwrap())
             .args([
                 "--exact",
                 "writes_until_it_is_killed",
@@ -44,7 +44,8 @@ fn killed_at_any_moment_nothing_that_was_seen_is_lost() {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut child = Killed(child);
+        let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
         let started = lines.find(|line| line.as_ref().is_ok_and(|line| line.contains("writing")));
         assert!(
             started.is_some(),
@@ -62,8 +63,7 @@ fn killed_at_any_moment_nothing_that_was_seen_is_lost() {
                 seen.push(entry.bytes.to_vec());
             }
         }
-        child.kill().unwrap();
-        child.wait().unwrap();
+        drop(child);
 
         let opened = Writer::open(lab.config(), lab.key()).unwrap();
         assert_eq!(opened.followed, None, "round {round}");
@@ -82,6 +82,16 @@ fn killed_at_any_moment_nothing_that_was_seen_is_lost() {
         }
     }
     assert!(seen.len() > 100, "{}", seen.len());
+}
+
+/// A child that does not outlive the test, whatever becomes of that.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
 }
 
 /// The child of the test above; alone, it does nothing.

@@ -4,13 +4,15 @@ use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Read};
 
+use memchr::memmem;
+
 use crate::chain::{Chain, Unlinked};
 use crate::key::VerifierKey;
 use crate::layout::{LogDir, Segment};
 use crate::merkle::leaf_hash;
-use crate::note::Checkpoint;
+use crate::note::{Checkpoint, latest_signed};
 use crate::sealed::{self, Decoder};
-use crate::segment::{Broken, Message, Messages, Record, SegmentStart};
+use crate::segment::{Broken, Message, Messages, Record, SegmentStart, record_head};
 use crate::verify::fault::{Fault, What};
 use crate::verify::{Check, FOLLOWS_WITHIN, Given, VerifiedLog, Walked, io_fault};
 
@@ -41,6 +43,8 @@ pub(super) struct Walk<'a> {
     /// The last checkpoint, and the number of the first record that it does not prove.
     note: String,
     unproven: u64,
+    /// Offset behind that checkpoint in its segment.
+    committed: u64,
     origin: Option<String>,
     vouches: bool,
     given: Option<Checkpoint>,
@@ -64,6 +68,7 @@ impl<'a> Walk<'a> {
             chain: None,
             note: String::new(),
             unproven: expected.unwrap_or(1),
+            committed: 0,
             origin: None,
             vouches: false,
             given: None,
@@ -145,7 +150,7 @@ impl<'a> Walk<'a> {
     ) -> Result<Ended, (Option<u64>, What)> {
         let mut unended = check.unended.take();
         self.start(check, input, segment)?;
-        let mut committed = input.offset();
+        self.committed = input.offset();
         let mut told = check.read.get();
         loop {
             if check.read.get() - told >= STEP {
@@ -155,20 +160,12 @@ impl<'a> Walk<'a> {
             let next = self.next();
             let message = match input.next() {
                 Ok(message) => message,
-                Err(Broken::Io(err)) if err.kind() == io::ErrorKind::InvalidData => {
-                    return Err((Some(next), What::Malformed));
+                Err(broken) => {
+                    return match self.broken(broken, input, segment, last) {
+                        _ if last && check.options.live => Ok(Ended::Live),
+                        fault => Err(fault),
+                    };
                 }
-                Err(Broken::Io(err)) if err.kind() == io::ErrorKind::UnexpectedEof => {
-                    return Err((Some(next), What::Cut));
-                }
-                Err(Broken::Io(err)) => return Err((None, What::Io(err))),
-                Err(_) if last && check.options.live => return Ok(Ended::Live),
-                Err(Broken::Incomplete) if last => {
-                    let bytes = segment_length(segment) - committed;
-                    return Err((Some(self.unproven), What::Uncommitted { bytes }));
-                }
-                Err(Broken::Incomplete) => return Err((Some(next), What::Cut)),
-                Err(Broken::Malformed) => return Err((Some(next), What::Malformed)),
             };
             let Some(message) = message else {
                 if next == self.unproven {
@@ -177,8 +174,7 @@ impl<'a> Walk<'a> {
                 if last && check.options.live {
                     return Ok(Ended::Live);
                 }
-                let bytes = segment_length(segment).saturating_sub(committed);
-                return Err((Some(self.unproven), What::Uncommitted { bytes }));
+                return Err(self.uncommitted(segment));
             };
             if let Some(fault) = unended.take() {
                 return Err((fault.record, fault.what));
@@ -203,7 +199,7 @@ impl<'a> Walk<'a> {
                 }
                 Message::Checkpoint(note) => {
                     self.checkpoint(note, input)?;
-                    committed = input.offset();
+                    self.committed = input.offset();
                 }
                 Message::End(end) => {
                     if next != self.unproven || !matches!(input.next(), Ok(None)) {
@@ -363,6 +359,81 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
+    /// What it means that there is no next message.
+    fn broken(
+        &self,
+        broken: Broken,
+        input: &Input<'_>,
+        segment: &Segment,
+        last: bool,
+    ) -> (Option<u64>, What) {
+        match broken {
+            Broken::Incomplete if last && !self.is_signed(input.around()) => {
+                self.uncommitted(segment)
+            }
+            Broken::Incomplete => self.lost(What::Cut, input),
+            Broken::Malformed => self.lost(What::Malformed, input),
+            // A sealed file that is no zstd, or ends too early.
+            Broken::Io(err) if err.kind() == io::ErrorKind::InvalidData => {
+                (Some(self.next()), What::Malformed)
+            }
+            Broken::Io(err) if err.kind() == io::ErrorKind::UnexpectedEof => {
+                (Some(self.next()), What::Cut)
+            }
+            Broken::Io(err) => (None, What::Io(err)),
+        }
+    }
+
+    fn uncommitted(&self, segment: &Segment) -> (Option<u64>, What) {
+        let length = segment
+            .path()
+            .metadata()
+            .map_or(0, |metadata| metadata.len());
+        let bytes = length.saturating_sub(self.committed);
+        (Some(self.unproven), What::Uncommitted { bytes })
+    }
+
+    /// Whether there is a checkpoint in the bytes that is later than the last.
+    fn is_signed(&self, bytes: &[u8]) -> bool {
+        let proven = self
+            .chain
+            .as_ref()
+            .map_or(0, |chain| self.unproven - chain.log_first());
+        latest_signed(bytes, &self.key).is_some_and(|checkpoint| checkpoint.size > proven)
+    }
+
+    /// Where what stands next is no message: either that was changed, or the length of the record before.
+    fn lost(&self, what: What, input: &Input<'_>) -> (Option<u64>, What) {
+        let next = self.next();
+        if self.is_longer_or_shorter(input) {
+            (Some(next - 1), What::Changed)
+        } else {
+            (Some(next), what)
+        }
+    }
+
+    /// Whether the record before is longer or shorter than it was: what follows it is somewhere near, and names
+    /// another.
+    fn is_longer_or_shorter(&self, input: &Input<'_>) -> bool {
+        let Some(chain) = self
+            .chain
+            .as_ref()
+            .filter(|chain| chain.next() > self.unproven)
+        else {
+            return false;
+        };
+        let head = record_head(chain.next());
+        let mut following = memmem::find_iter(input.around(), &head);
+        if let Some(at) = following.next() {
+            let link = input.around()[at + head.len()..].first_chunk();
+            return link.is_some_and(|&link| u64::from_le_bytes(link) != chain.previous());
+        }
+        let signed = latest_signed(input.around(), &self.key);
+        signed.is_some_and(|checkpoint| {
+            checkpoint.size == chain.tree().size() && !chain.is(&checkpoint)
+        })
+    }
+
     /// Which record it is that does not fit.
     fn unlinked(
         &self,
@@ -372,6 +443,9 @@ impl<'a> Walk<'a> {
     ) -> (Option<u64>, What) {
         let next = self.next();
         let previous = self.chain.as_ref().map_or(0, Chain::previous);
+        if unlinked == Unlinked::Number && self.is_longer_or_shorter(input) {
+            return (Some(next - 1), What::Changed);
+        }
         let following = input.peek();
         let following = match &following {
             Some(Message::Record(record)) => Some(record),
@@ -414,9 +488,7 @@ impl<'a> Walk<'a> {
             return false;
         };
         let mut bytes = record.bytes.clone();
-        // `previous` is what follows the number and one byte of tag.
-        let at =
-            prost::length_delimiter_len(usize::try_from(record.number).unwrap_or(usize::MAX)) + 2;
+        let at = record_head(record.number).len();
         let Some(link) = bytes.get_mut(at..at + 8) else {
             return false;
         };
@@ -455,13 +527,6 @@ fn names(note: &str, before: &VerifiedLog) -> bool {
     let named = Checkpoint::open(note, &before.key);
     let last = Checkpoint::read(&before.checkpoint);
     matches!((named, last), (Ok(named), Ok(last)) if named == last)
-}
-
-fn segment_length(segment: &Segment) -> u64 {
-    segment
-        .path()
-        .metadata()
-        .map_or(0, |metadata| metadata.len())
 }
 
 /// A file, and how much of all files was read.
