@@ -261,6 +261,12 @@ impl Cursor {
                 self.next = first_kept;
                 SourceError::Gone { first_kept }
             }
+            hoop_log::Error::Damaged {
+                resume: Some(next), ..
+            } => {
+                self.next = next;
+                SourceError::Damaged { next }
+            }
             other => SourceError::Io(io::Error::other(other)),
         }
     }

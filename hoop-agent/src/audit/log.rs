@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::Result;
-use hoop_log::{Reason, Tail, Writer};
+use hoop_log::{Error, Reason, Tail, Writer};
 use hoop_records::{Gap, LogChange, Record};
 
 use super::{Unread, health::Health, key, reserve::Reserve, waiting::Waiting};
@@ -98,6 +98,9 @@ impl Log {
         self.waiting.push(record);
         if self.failure.is_none() && self.waiting.bytes() >= COMMIT_BYTES {
             self.flush();
+        }
+        if self.failure.is_some() {
+            self.waiting.shed();
         }
     }
 
@@ -193,8 +196,18 @@ impl Log {
                 .map_err(io::Error::other)?;
         }
         let mut count = 0;
+        let mut too_large = false;
         for body in self.waiting.bodies() {
-            self.writer.append(body).map_err(io::Error::other)?;
+            match self.writer.append(body) {
+                Ok(_) => {}
+                // No other of its kind may wait behind it for ever.
+                Err(Error::TooLarge) => {
+                    too_large = true;
+                    break;
+                }
+                Err(Error::BatchFull) if count > 0 => break,
+                Err(error) => return Err(io::Error::other(error)),
+            }
             count += 1;
             bytes += body.len();
             if bytes >= COMMIT_BYTES {
@@ -203,6 +216,9 @@ impl Log {
         }
         self.writer.commit()?;
         self.waiting.written(count);
+        if too_large {
+            self.waiting.drop_first();
+        }
         Ok(())
     }
 

@@ -36,9 +36,6 @@ impl Waiting {
         self.bytes += item.body.len();
         self.plain += usize::from(!item.verdict);
         self.items.push_back(item);
-        if self.bytes > WAITING_BYTES {
-            self.shed();
-        }
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -72,8 +69,20 @@ impl Waiting {
         }
     }
 
-    /// Makes room for an eighth of the bound, so that what is moved is moved rarely.
-    fn shed(&mut self) {
+    /// The oldest cannot be written.
+    pub(super) fn drop_first(&mut self) {
+        if let Some(item) = self.items.pop_front() {
+            self.bytes -= item.body.len();
+            self.plain -= usize::from(!item.verdict);
+            merge(&mut self.lost, &item.loss);
+        }
+    }
+
+    /// Sheds what is beyond the bound, and an eighth more, so that what is moved is moved rarely.
+    pub(super) fn shed(&mut self) {
+        if self.bytes <= WAITING_BYTES {
+            return;
+        }
         let aim = WAITING_BYTES - WAITING_BYTES / 8;
         let Self {
             items,
@@ -153,6 +162,7 @@ mod tests {
         let mut waiting = Waiting::default();
         for sequence in 1..=40_000 {
             waiting.push(record(sequence, sequence % 10 == 0));
+            waiting.shed();
             assert!(waiting.bytes() <= WAITING_BYTES);
         }
         let kept: Vec<u64> = waiting
@@ -170,6 +180,7 @@ mod tests {
 
         for sequence in 40_001..=60_000 {
             waiting.push(record(sequence, true));
+            waiting.shed();
         }
         let first = waiting
             .bodies()

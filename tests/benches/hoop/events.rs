@@ -114,7 +114,9 @@ impl Run {
             ),
             1 => (
                 b"/usr/bin/psql",
-                format!("psql\0-h\0orders.example.org\0-c\0select * from orders where id = {noise}\0"),
+                format!(
+                    "psql\0-h\0orders.example.org\0-c\0select * from orders where id = {noise}\0"
+                ),
             ),
             2 => (
                 b"/usr/bin/git",
@@ -142,7 +144,11 @@ impl Run {
             event.verdict = verdict as u8;
             events.push(event.as_bytes().to_vec());
         }
-        events.push(exit(first + 7, process, if noise % 16 == 0 { 1 << 8 } else { 0 }));
+        events.push(exit(
+            first + 7,
+            process,
+            if noise % 16 == 0 { 1 << 8 } else { 0 },
+        ));
         events.reverse();
         self.waiting = events;
     }

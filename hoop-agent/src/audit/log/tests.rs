@@ -86,6 +86,31 @@ fn numbers_go_on_over_restarts_and_keys() -> Result<()> {
 }
 
 #[test]
+fn a_record_that_is_too_large_is_counted_and_stops_nothing() -> Result<()> {
+    let dir = TempDir::new()?;
+    let mut log = open(&dir)?;
+    log.append(record(1));
+    log.append(Record {
+        attribution: "x".repeat(17 << 20),
+        ..record(2)
+    });
+    log.append(record(3));
+    log.flush();
+    assert!(log.failure().is_none() && log.is_written());
+    drop(log);
+    let records = kept(&dir)?;
+    let gap = records.iter().find_map(|record| match &record.fact {
+        Some(Fact::Gap(gap)) => Some(gap),
+        _ => None,
+    });
+    let gap = gap.context("it is counted")?;
+    assert_eq!((gap.cpu, gap.first, gap.last, gap.count), (1, 2, 2, 1));
+    let last = records.last().and_then(|record| record.origin);
+    assert_eq!(last.context("it is there")?.sequence, 3);
+    verifies(&dir)
+}
+
+#[test]
 fn what_a_crash_tore_is_cut_off_and_said() -> Result<()> {
     let dir = TempDir::new()?;
     let mut log = open(&dir)?;

@@ -51,10 +51,7 @@ pub fn latency(settings: &Settings, report: &mut Report) -> Result<()> {
         unit: "us",
         bound: Bound::AtMost(10_000.0),
         measured: most.summary(),
-        note: format!(
-            "p50 {half:.0}, p99.9 {:.0}",
-            worst.summary().median
-        ),
+        note: format!("p50 {half:.0}, p99.9 {:.0}", worst.summary().median),
     });
     Ok(())
 }
@@ -194,7 +191,11 @@ fn missing_in(path: &Path, last: u64) -> Result<u64> {
         let Ok(lines) = fs::read(&name) else {
             continue;
         };
-        numbers.extend(lines.split(|&byte| byte == b'\n').filter_map(receiver::number));
+        numbers.extend(
+            lines
+                .split(|&byte| byte == b'\n')
+                .filter_map(receiver::number),
+        );
     }
     numbers.sort_unstable();
     numbers.dedup();
@@ -217,7 +218,8 @@ fn threads(pid: u32) -> Result<BTreeMap<String, f64>> {
         // utime and stime, the 14th and 15th fields of the whole.
         let ticks = rest.split_whitespace().skip(11).take(2);
         let ticks: Result<Vec<f64>, _> = ticks.map(str::parse).collect();
-        *threads.entry(name.to_owned()).or_default() += ticks?.iter().sum::<f64>() / TICKS_PER_SECOND;
+        *threads.entry(name.to_owned()).or_default() +=
+            ticks?.iter().sum::<f64>() / TICKS_PER_SECOND;
     }
     Ok(threads)
 }
