@@ -15,7 +15,7 @@ use hoop_records::{Gap, LogChange, Record};
 
 use super::{Unread, health::Health, key, reserve::Reserve, waiting::Waiting};
 use crate::{
-    config::file::Audit,
+    config::file::{Audit, Fsync},
     pipeline::attribute::{gap_now, log_changed},
 };
 
@@ -36,6 +36,8 @@ pub struct Log {
     failure: Option<io::Error>,
     retry_at: Instant,
     retire_at: Instant,
+    /// Whether what was written is forced to the disk here.
+    sync: bool,
     unread: Unread,
     health: Health,
     name: String,
@@ -61,6 +63,7 @@ impl Log {
             failure: None,
             retry_at: Instant::now(),
             retire_at: Instant::now(),
+            sync: settings.fsync == Fsync::EverySecond,
             unread,
             health: Health::default(),
             name,
@@ -131,7 +134,9 @@ impl Log {
         }
         if now >= self.retire_at {
             self.retire_at = now + RETIRE_EVERY;
-            if let Err(error) = self.writer.sync() {
+            if self.sync
+                && let Err(error) = self.writer.sync()
+            {
                 tracing::warn!(%error, "the audit log is not forced to the disk");
             }
             self.reserve.fill();
