@@ -28,12 +28,15 @@ struct Shared {
 
 impl Sealer {
     /// Starts the thread for the logs in a directory.
-    pub(crate) fn start(dir: PathBuf) -> io::Result<Self> {
+    pub(crate) fn start(dir: PathBuf, begin: fn()) -> io::Result<Self> {
         let (wake, woken) = sync_channel(1);
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
         let builder = thread::Builder::new().name("log-sealer".to_owned());
-        let thread = builder.spawn(move || run(&dir, &woken, &theirs))?;
+        let thread = builder.spawn(move || {
+            begin();
+            run(&dir, &woken, &theirs);
+        })?;
         let sealer = Self {
             wake: Some(wake),
             shared,

@@ -33,6 +33,8 @@ pub struct Config {
     pub fsync: Fsync,
     /// What is kept.
     pub retention: Retention,
+    /// What the thread that compresses calls first, to give up what it does not need.
+    pub thread_begins: fn(),
 }
 
 /// When what was written is made to outlive a crash of the machine. It outlives a crash of the process
@@ -110,6 +112,7 @@ impl Config {
             segment_bytes: 64 << 20,
             fsync: Fsync::Every(Duration::from_secs(1)),
             retention: Retention::default(),
+            thread_begins: || {},
         }
     }
 }
@@ -269,7 +272,7 @@ impl Writer {
 
     fn new(config: Config, key: SigningKey, lock: File, place: Place) -> io::Result<Self> {
         let last = place.chain.next() - 1;
-        let sealer = Sealer::start(config.dir.clone())?;
+        let sealer = Sealer::start(config.dir.clone(), config.thread_begins)?;
         Ok(Self {
             config,
             key,

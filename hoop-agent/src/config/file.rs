@@ -15,6 +15,7 @@ use serde_json::{Map, Value as Json};
 use serde_path_to_error::{Path as FieldPath, Segment};
 
 use crate::{
+    confine,
     diagnostic::{Diagnostic, Diagnostics, Position},
     yaml::{self, Node, Value},
 };
@@ -105,6 +106,11 @@ impl Audit {
                 bytes: Some(u64::from(self.keep_mib) << 20),
                 age: (self.keep_days > 0)
                     .then(|| Duration::from_secs(u64::from(self.keep_days) * 86_400)),
+            },
+            thread_begins: || {
+                if let Err(error) = confine::bare_thread() {
+                    tracing::warn!(%error, "what compresses the audit log keeps capabilities");
+                }
             },
             ..hoop_log::Config::new(dir)
         }
