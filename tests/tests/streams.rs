@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
 use hoop_tests::attempt::Attempt;
@@ -130,7 +130,7 @@ fn get(address: SocketAddr, path: &str) -> String {
 /// the test's process.
 fn receive(address: SocketAddr) -> Receiver<u64> {
     let listener = TcpListener::bind(address).expect("nobody took the port");
-    let (sender, receiver) = channel();
+    let (sender, receiver) = sync_channel(64 << 10);
     thread::spawn(move || {
         for stream in listener.incoming() {
             let Ok(stream) = stream else { continue };

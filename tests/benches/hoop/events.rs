@@ -147,7 +147,7 @@ impl Run {
         events.push(exit(
             first + 7,
             process,
-            if noise % 16 == 0 { 1 << 8 } else { 0 },
+            if noise.is_multiple_of(16) { 1 << 8 } else { 0 },
         ));
         events.reverse();
         self.waiting = events;

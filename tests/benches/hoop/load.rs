@@ -322,7 +322,7 @@ fn paced(to: SocketAddrV4, per_second: u32, seconds: u32) -> Result<()> {
     let mut done = 1;
     while done < whole {
         let due = start.elapsed().as_nanos() * u128::from(per_second) / 1_000_000_000;
-        for _ in done..whole.min(due as u64) {
+        while done < whole.min(due as u64) {
             connect_to(&socket, to)?;
             done += 1;
         }
