@@ -49,34 +49,35 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         or_failure(&mut tally, "fuzzing", fuzz::all(&[], fuzz::SECONDS));
         stage("fuzzing", started);
     }
-    // The kernel tests mostly wait: beside them there is time for the unit tests, the guest, which has a kernel of
-    // its own, and lint.
-    let (kernel, beside) = thread::scope(|scope| {
-        let beside = scope.spawn(|| {
-            let unit_tests = run_all(&tests.unit, args, |it| Ok(unit_test(it)));
-            stage("unit tests", started);
+    // The kernel tests mostly wait, so the guest, which has a kernel of its own, runs beside them, and what is left
+    // of the machine goes to the unit tests and lint.
+    let (kernel, others) = thread::scope(|scope| {
+        let guest = scope.spawn(|| {
             let guest = guest(args);
             stage("guest", started);
-            let lint = lint(args, &toolchain);
+            guest
+        });
+        let rest = scope.spawn(|| {
+            let mut rest = Tally::default();
+            or_failure(&mut rest, "a thread that yields", yield_to_others());
+            rest.add(run_all(&tests.unit, args, |it| Ok(unit_test(it))));
+            stage("unit tests", started);
+            or_failure(&mut rest, "lint", lint(args, &toolchain));
             stage("lint", started);
-            [
-                ("unit tests", Ok(unit_tests)),
-                ("guest", guest),
-                ("lint", lint),
-            ]
+            Ok(rest)
         });
         let kernel = kernel_tests(args, &tests);
         stage("kernel tests", started);
-        (kernel, beside.join())
+        let others = [
+            ("guest", guest.join()),
+            ("unit tests and lint", rest.join()),
+        ];
+        (kernel, others)
     });
     tally.add(kernel);
-    match beside {
-        Ok(results) => {
-            for (name, result) in results {
-                or_failure(&mut tally, name, result);
-            }
-        }
-        Err(_) => tally.add(Tally::failure("what runs beside the kernel tests")),
+    for (name, result) in others {
+        let result = result.unwrap_or_else(|_| Ok(Tally::failure(name)));
+        or_failure(&mut tally, name, result);
     }
     for name in &tally.failures {
         println!("failed: {name}");
@@ -107,9 +108,13 @@ fn guest(args: &Args) -> Result<Tally> {
     vm::short(&args.filter)
 }
 
+fn yield_to_others() -> Result<Tally> {
+    run::yield_to_others()?;
+    Ok(Tally::default())
+}
+
 fn lint(args: &Args, toolchain: &Toolchain) -> Result<Tally> {
     if !args.no_lint {
-        run::yield_to_others()?;
         lint::check(toolchain)?;
     }
     Ok(Tally::default())
