@@ -3,10 +3,12 @@
 
 mod away;
 mod certificates;
+mod client;
 mod file;
 mod grpc;
 mod kafka;
 mod metrics;
+mod mutual_tls;
 mod nats;
 mod node;
 mod otlp;

@@ -198,6 +198,26 @@ async fn a_sink_without_a_cursor_begins_where_it_is_told() {
 }
 
 #[tokio::test]
+async fn a_cursor_that_cannot_be_true_loses_nothing_that_is_written_from_now_on() {
+    for (cursor, wanted) in [
+        // A log that lost its end gives numbers anew.
+        ("500\n", vec![11, 12]),
+        // A cursor that a power cut left empty: twice is better than never.
+        ("", (1..=12).collect()),
+    ] {
+        let receiver = Receiver::start().await;
+        let cursors = tempfile::tempdir().unwrap();
+        std::fs::write(cursors.path().join("soc"), cursor).unwrap();
+        let log = MemoryLog::default();
+        fill(&log, 10);
+        let sinks = start(&log, cursors.path(), [webhook("soc", &receiver)]);
+        fill(&log, 12);
+        stored(&sinks, 12).await;
+        assert_eq!(receiver.numbers(), wanted);
+    }
+}
+
+#[tokio::test]
 async fn an_array_is_one_json_value_and_a_token_comes_from_its_file() {
     let receiver = Receiver::start().await;
     let cursors = tempfile::tempdir().unwrap();

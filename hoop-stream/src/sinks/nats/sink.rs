@@ -1,11 +1,13 @@
 use std::collections::VecDeque;
 use std::future::IntoFuture as _;
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_nats::jetstream::context::{PublishAckFuture, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::{self, Context};
-use async_nats::{ConnectOptions, ServerAddr};
+use async_nats::{Auth, AuthError, ConnectOptions, ServerAddr};
 use hoop_ocsf::Node;
 use tokio::time::timeout;
 
@@ -64,21 +66,27 @@ impl Sink for Nats {
 
 impl Nats {
     async fn connect(&self) -> Result<Context, BoxError> {
-        let mut options = ConnectOptions::new()
+        let auth = self.auth().await?;
+        let connected = Arc::new(AtomicBool::new(false));
+        let again = Arc::clone(&connected);
+        // The client would connect anew by itself, and then send what was still to be sent while what was on its
+        // way is lost: out of order. So it may not: the runner connects anew, from the first that is lost.
+        let once = move |_| {
+            let answer = if again.load(Ordering::Acquire) {
+                Err(AuthError::new("connected before"))
+            } else {
+                Ok(auth.clone())
+            };
+            std::future::ready(answer)
+        };
+        let mut options = ConnectOptions::with_auth_callback(once)
             .name("hoop")
             .connection_timeout(self.config.timeout)
-            // The runner connects anew, with its own back-off.
-            .max_reconnects(1)
+            .max_reconnects(self.config.servers.len())
+            .ignore_discovered_servers()
             .event_callback(|event| async move {
                 tracing::debug!(%event, "NATS");
             });
-        if let Some((user, password)) = &self.config.user {
-            let password = password.read().await?;
-            options = options.user_and_password(user.clone(), password.to_owned());
-        }
-        if let Some(token) = &self.config.token_file {
-            options = options.token(token.read().await?.to_owned());
-        }
         if self.config.wants_tls() {
             options = options
                 .require_tls(true)
@@ -91,12 +99,25 @@ impl Nats {
             .map(|server| server.parse())
             .collect();
         let client = options.connect(servers?).await?;
+        connected.store(true, Ordering::Release);
         let context = jetstream::ContextBuilder::new()
             .timeout(self.config.timeout)
             .ack_timeout(self.config.timeout)
             .max_ack_inflight(2 * IN_FLIGHT)
             .build(client);
         Ok(context)
+    }
+
+    async fn auth(&self) -> io::Result<Auth> {
+        let mut auth = Auth::new();
+        if let Some((user, password)) = &self.config.user {
+            auth.username = Some(user.clone());
+            auth.password = Some(password.read().await?.to_owned());
+        }
+        if let Some(token) = &self.config.token_file {
+            auth.token = Some(token.read().await?.to_owned());
+        }
+        Ok(auth)
     }
 
     /// Publishes the records, so many at once; each is delivered when its acknowledgement is there.
