@@ -4,9 +4,9 @@
 mod common;
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
-use common::{Lab, body};
+use common::{Lab, body, files};
 use hoop_log::{Error, Fsync, Reader, Reason, Retention, SigningKey, Writer};
 
 #[test]
@@ -280,7 +280,11 @@ fn what_is_old_is_removed_but_not_what_is_written_to() {
         writer.append(&body(number)).unwrap();
         writer.commit().unwrap();
     }
-    std::thread::sleep(Duration::from_millis(20));
+    lab.wait_sealed();
+    for path in files(lab.dir()) {
+        let file = fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(UNIX_EPOCH).unwrap();
+    }
     let removal = writer.plan(u64::MAX, false).unwrap().unwrap();
     let through = removal.through();
     writer

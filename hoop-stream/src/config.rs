@@ -206,6 +206,15 @@ impl FieldError {
     }
 }
 
+/// How long one exchange with the far side may take, from the field `timeout`.
+pub(crate) fn patience(stated: Option<Span>, default: Duration) -> Result<Duration, FieldError> {
+    let timeout = stated.map_or(default, |span| span.0);
+    if !(Duration::from_millis(100)..=Duration::from_secs(600)).contains(&timeout) {
+        return Err(FieldError::new("timeout", "is not 100ms to 10m"));
+    }
+    Ok(timeout)
+}
+
 /// A value from the fields of an object. An error begins with the path of the field.
 pub(crate) fn from_fields<T, E>(fields: Map<String, Value>) -> Result<T, E>
 where

@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use crate::config::{FieldError, Span, TlsConfig};
+use crate::config::{FieldError, Span, TlsConfig, patience};
 use crate::runner::Failure;
 use crate::secret::SecretFile;
 use crate::tls;
@@ -118,12 +118,7 @@ impl TryFrom<EndpointFields> for Endpoint {
                 value.map_err(|error| FieldError::new("headers", error))?,
             );
         }
-        let timeout = fields
-            .timeout
-            .map_or(Duration::from_secs(30), |span| span.0);
-        if !(Duration::from_millis(100)..=Duration::from_secs(600)).contains(&timeout) {
-            return Err(FieldError::new("timeout", "is not 100ms to 10m"));
-        }
+        let timeout = patience(fields.timeout, Duration::from_secs(30))?;
         Ok(Self {
             url,
             headers,

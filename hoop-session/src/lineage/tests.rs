@@ -410,33 +410,3 @@ proptest! {
         }
     }
 }
-
-/// `cargo test --release -p hoop-session -- --ignored --nocapture cost`
-#[test]
-#[ignore = "a measurement"]
-fn cost() {
-    let mut maker = maker();
-    for n in 0..200 {
-        maker.exec(n, 1000 + n as u32, AGENT, "sh -c 'ls | wc'");
-        maker.connect(n, 1000 + n as u32, "tcp", "192.0.2.1", 443);
-        maker.fork(n, 3000 + n as u32, 1000 + n as u32);
-    }
-    let records = maker.records();
-    for kind in [Kind::Connect, Kind::Fork, Kind::Exec] {
-        let mut lineage = Lineage::new([1; 16]);
-        let mut all: Vec<_> = records
-            .iter()
-            .filter(|record| record.kind() == kind)
-            .cloned()
-            .collect();
-        let rounds = 2000;
-        let start = std::time::Instant::now();
-        for _ in 0..rounds {
-            for record in &mut all {
-                lineage.observe(record, &mut |_| {});
-            }
-        }
-        let each = start.elapsed().as_nanos() / (rounds * all.len() as u128);
-        println!("{}: {each} ns a record", kind.word());
-    }
-}

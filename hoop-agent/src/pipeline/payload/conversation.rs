@@ -15,7 +15,8 @@ use hoop_protocols::{
 use super::{Said, Settings, body::Body, exchange::Exchange, meaning, piece::Piece, tls};
 use crate::{clock::ClockOffset, pipeline::masking::Findings};
 use hoop_records::{
-    ApiActivity, ApiMessage, Fact, Kind, Plaintext, Record, Shared, TlsConnection, Workload,
+    ApiActivity, ApiMessage, Attribute, Fact, Kind, Plaintext, Record, Shared, TlsConnection,
+    Workload,
 };
 
 /// 101 (RFC 9110, 15.2.2).
@@ -265,16 +266,20 @@ impl Saying {
         for call in calls {
             let mut findings = Findings::default();
             let attributes = meaning::of_tool(call, &self.settings.masker, &mut findings);
-            let api = ApiActivity {
-                protocol: "mcp".to_owned(),
-                attributes,
-                connection: Some(self.tls.clone()),
-                masked: findings.take(),
-                ..ApiActivity::default()
-            };
-            self.done
-                .push((Kind::Api, self.now_ns, Fact::Api(Box::new(api))));
+            self.write_call("mcp", attributes, findings);
         }
+    }
+
+    fn write_call(&mut self, protocol: &str, attributes: Vec<Attribute>, mut findings: Findings) {
+        let api = ApiActivity {
+            protocol: protocol.to_owned(),
+            attributes,
+            connection: Some(self.tls.clone()),
+            masked: findings.take(),
+            ..ApiActivity::default()
+        };
+        self.done
+            .push((Kind::Api, self.now_ns, Fact::Api(Box::new(api))));
     }
 
     /// Takes a message on a WebSocket to a model. False: it is none of the interface's.
@@ -311,15 +316,7 @@ impl Saying {
     fn write_call_of_model(&mut self, call: genai::Call) {
         let mut findings = Findings::default();
         let attributes = meaning::of_model(call, &self.settings.masker, &mut findings);
-        let api = ApiActivity {
-            protocol: "websocket".to_owned(),
-            attributes,
-            connection: Some(self.tls.clone()),
-            masked: findings.take(),
-            ..ApiActivity::default()
-        };
-        self.done
-            .push((Kind::Api, self.now_ns, Fact::Api(Box::new(api))));
+        self.write_call("websocket", attributes, findings);
     }
 
     fn exchange(&mut self, stream: u64) -> &mut Exchange {

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::config::{Encoding, FieldError, Span, TlsConfig};
+use crate::config::{Encoding, FieldError, Span, TlsConfig, patience};
 use crate::secret::SecretFile;
 
 /// A Kafka sink: `{ kind: kafka, brokers, topic, format, max_message_bytes, sasl, tls, timeout }`. The topic must exist.
@@ -100,12 +100,7 @@ impl TryFrom<Fields> for Config {
                 "plain goes over tls only",
             ));
         }
-        let timeout = fields
-            .timeout
-            .map_or(Duration::from_secs(30), |span| span.0);
-        if !(Duration::from_millis(100)..=Duration::from_secs(600)).contains(&timeout) {
-            return Err(FieldError::new("timeout", "is not 100ms to 10m"));
-        }
+        let timeout = patience(fields.timeout, Duration::from_secs(30))?;
         Ok(Self {
             brokers: fields.brokers,
             topic: fields.topic,

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::config::{Encoding, FieldError, Span, TlsConfig};
+use crate::config::{Encoding, FieldError, Span, TlsConfig, patience};
 use crate::secret::SecretFile;
 
 /// A NATS sink: `{ kind: nats, servers, subject, format, user, password_file, token_file, tls, timeout }`. The stream
@@ -79,12 +79,7 @@ impl TryFrom<Fields> for Config {
         if user.is_some() && fields.token_file.is_some() {
             return Err(FieldError::new("token_file", "does not go with user"));
         }
-        let timeout = fields
-            .timeout
-            .map_or(Duration::from_secs(10), |span| span.0);
-        if !(Duration::from_millis(100)..=Duration::from_secs(600)).contains(&timeout) {
-            return Err(FieldError::new("timeout", "is not 100ms to 10m"));
-        }
+        let timeout = patience(fields.timeout, Duration::from_secs(10))?;
         Ok(Self {
             servers: fields.servers,
             subject,

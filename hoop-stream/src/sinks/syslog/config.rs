@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::config::{FieldError, Format, Span, TlsConfig};
+use crate::config::{FieldError, Format, Span, TlsConfig, patience};
 
 /// A syslog sink: `{ kind: syslog, address, transport, format, facility, app_name, confirm, max_bytes, tls,
 /// timeout }`.
@@ -93,12 +93,7 @@ impl TryFrom<Fields> for Config {
         if !(480..=65_000).contains(&max_bytes) {
             return Err(FieldError::new("max_bytes", "is not 480 to 65000"));
         }
-        let timeout = fields
-            .timeout
-            .map_or(Duration::from_secs(30), |span| span.0);
-        if !(Duration::from_millis(100)..=Duration::from_secs(600)).contains(&timeout) {
-            return Err(FieldError::new("timeout", "is not 100ms to 10m"));
-        }
+        let timeout = patience(fields.timeout, Duration::from_secs(30))?;
         Ok(Self {
             host,
             port,
