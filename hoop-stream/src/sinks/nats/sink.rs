@@ -51,14 +51,14 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 impl Sink for Nats {
     async fn deliver(&mut self, records: &[Entry]) -> Result<(), Failure> {
         // Taken: what fails is not used again, and what it still has on its way goes with it.
-        let context = match self.context.take() {
-            Some(context) => context,
+        let (context, is_new) = match self.context.take() {
+            Some(context) => (context, false),
             None => match timeout(self.config.timeout, self.connect()).await {
-                Ok(context) => context.map_err(Failure::retry)?,
+                Ok(context) => (context.map_err(Failure::retry)?, true),
                 Err(_) => return Err(Failure::retry("not connected in time")),
             },
         };
-        self.publish(&context, records).await?;
+        self.publish(&context, is_new, records).await?;
         self.context = Some(context);
         Ok(())
     }
@@ -120,8 +120,14 @@ impl Nats {
         Ok(auth)
     }
 
-    /// Publishes the records, so many at once; each is delivered when its acknowledgement is there.
-    async fn publish(&self, context: &Context, records: &[Entry]) -> Result<(), Failure> {
+    /// Publishes the records, so many at once; each is delivered when its acknowledgement is there. On a new
+    /// connection the first goes alone: a stream that is created meanwhile must not begin with a later one.
+    async fn publish(
+        &self,
+        context: &Context,
+        is_new: bool,
+        records: &[Entry],
+    ) -> Result<(), Failure> {
         let (decoded, rest) = render::decode(records);
         let mut sent: VecDeque<PublishAckFuture> = VecDeque::with_capacity(IN_FLIGHT);
         let mut acknowledged = 0;
@@ -143,7 +149,8 @@ impl Nats {
                     });
                 }
             }
-            acknowledge(&mut sent, &mut acknowledged, IN_FLIGHT).await?;
+            let most = if is_new && at == 0 { 0 } else { IN_FLIGHT };
+            acknowledge(&mut sent, &mut acknowledged, most).await?;
         }
         acknowledge(&mut sent, &mut acknowledged, 0).await?;
         rest
