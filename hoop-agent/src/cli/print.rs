@@ -204,12 +204,14 @@ pub(super) fn compact(record: &Value, colour: bool) -> String {
         _ => "      ".to_owned(),
     };
     let pid = record.pointer("/actor/process/pid").and_then(Value::as_u64);
+    // What a workload chose must not drive the terminal.
+    let plain = |text: &str| text.replace(char::is_control, "\u{fffd}");
     let who = match (at("/actor/process/name"), pid) {
-        (name, Some(pid)) => format!("{name}[{pid}]"),
+        (name, Some(pid)) => format!("{}[{pid}]", plain(name)),
         _ => String::new(),
     };
     let kind = at("/kind");
-    let what = what(record, kind);
+    let what = plain(&what(record, kind));
     let mut line = format!("{} {result} {kind:<8} ", paint(DIM, time));
     for part in [at("/workload/policy"), who.as_str(), what.as_str()] {
         if !part.is_empty() {
@@ -273,6 +275,17 @@ fn what(record: &Value, kind: &str) -> String {
                 at("/process/cgroup")
             )
         }
+        "api" => api(&record["api"]),
+        "plaintext" => format!("{} that is not read further", at("/plaintext/format")),
+        "coverage" => at("/coverage/reason").to_owned(),
+        "link" => format!(
+            "{} carried out by {}, by {} ({} sure)",
+            at("/link/tool"),
+            at("/link/process"),
+            at("/link/joined_by"),
+            record["link"]["confidence"]
+        ),
+        "log" => format!("{} {}", at("/log/activity"), at("/log/detail")),
         "gap" => format!(
             "{} events lost: {}",
             number("/gap/count").unwrap_or(0),
@@ -291,6 +304,32 @@ fn what(record: &Value, kind: &str) -> String {
                 .join(" ")
         }
     }
+}
+
+/// A call: of a model, of a tool, or else as HTTP has it.
+fn api(api: &Value) -> String {
+    let attribute = |key: &str| api["attributes"][key].as_str().unwrap_or_default();
+    let (model, method) = (
+        attribute("gen_ai.request.model"),
+        attribute("mcp.method.name"),
+    );
+    if !model.is_empty() {
+        return format!("{} {model}", attribute("gen_ai.operation.name"));
+    }
+    if !method.is_empty() {
+        return format!("{method} {}", attribute("gen_ai.tool.name"));
+    }
+    let request = &api["http_request"];
+    let url = &request["url"];
+    let code = api["http_response"]["code"]
+        .as_u64()
+        .map_or(String::new(), |code| format!(" -> {code}"));
+    format!(
+        "{} {}{}{code}",
+        text(request, "http_method"),
+        text(url, "hostname"),
+        text(url, "path")
+    )
 }
 
 fn text(value: &Value, key: &str) -> String {
@@ -322,4 +361,49 @@ pub(super) fn table<const N: usize>(
         text.push('\n');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_says_what_it_is_about_in_one_line() {
+        for (record, expected) in [
+            (
+                json!({"kind": "api", "api": {"attributes": {
+                    "gen_ai.operation.name": "chat", "gen_ai.request.model": "demo-1"}}}),
+                "chat demo-1",
+            ),
+            (
+                json!({"kind": "api", "api": {"attributes": {
+                    "mcp.method.name": "tools/call", "gen_ai.tool.name": "read\u{1b}[2Jfile"}}}),
+                "tools/call read\u{fffd}[2Jfile",
+            ),
+            (
+                json!({"kind": "api", "api": {"http_request": {"http_method": "GET", "url": {
+                    "hostname": "api.test", "path": "/v1"}}, "http_response": {"code": 404}}}),
+                "GET api.test/v1 -> 404",
+            ),
+            (
+                json!({"kind": "link", "link": {"tool": "bash", "process": "7-1",
+                    "joined_by": "command", "confidence": 0.95}}),
+                "bash carried out by 7-1, by command (0.95 sure)",
+            ),
+            (
+                json!({"kind": "log", "log": {"activity": "repaired", "detail": "3 bytes"}}),
+                "repaired 3 bytes",
+            ),
+            (
+                json!({"kind": "coverage", "coverage": {"reason": "no probe"}}),
+                "no probe",
+            ),
+        ] {
+            let line = compact(&record, false);
+            assert!(line.ends_with(expected), "{line}");
+            assert!(!line.contains(char::is_control), "{line:?}");
+        }
+    }
 }

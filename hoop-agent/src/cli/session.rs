@@ -39,7 +39,7 @@ pub(super) enum Command {
     Export {
         #[command(flatten)]
         session: Named,
-        /// How
+        /// What it is written as
         #[arg(long, value_enum, default_value = "html")]
         format: As,
         /// Where to, instead of standard output
